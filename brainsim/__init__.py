@@ -1,0 +1,1 @@
+"""brainsim: a differentiable brain simulator on JAX."""
