@@ -1,1 +1,61 @@
-"""brainsim: a differentiable brain simulator on JAX."""
+"""brainsim: a differentiable brain simulator on JAX.
+
+    import brainsim as bs
+
+Everything public is reachable as `bs.<name>`; the names are listed in `__all__`. Modules are imported when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .declare import const, input, param, refractory, state, weight
+from .neuron import Neuron
+from .synapse import Synapse
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "network": ["Network"],
+    "distributions": ["uniform", "normal", "lognormal", "exponential", "gamma", "choice"],
+    "connectivity": [
+        "all_to_all", "one_to_one", "fixed_probability", "fixed_indegree", "fixed_outdegree", "fixed_total_number",
+        "distance_dependent", "small_world", "from_edges", "from_matrix",
+    ],
+    "spatial": ["gaussian", "exponential_decay"],
+    "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise", "poisson", "spike_train", "spike_trains"],
+    "record": ["spikes", "trace", "mean"],
+    "surrogate": ["Surrogate"],
+    "simulate": ["Simulation"],
+    "result": ["Result"],
+    "storage": ["load"],
+    "connectome": ["Connectome"],
+    "explain": ["explain"],
+    "dimensions": ["check_units"],
+    "functions": ["exp", "exprel", "sigmoid"],
+    "settings": ["enable_x64", "enable_cache"],
+    "info": ["info", "cite"],
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names}
+_MODULES = ("units", "plot", "ops", "models", "errors", "statistics", "surrogate", "functions")
+
+__all__ = ["Neuron", "Synapse", "const", "input", "param", "refractory", "state", "weight", *_WHERE, *_MODULES]
+
+if TYPE_CHECKING:
+    from .connectivity import *  # noqa: F403
+    from .network import Network as Network
+
+
+def __getattr__(name):
+    if name in _WHERE:
+        value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    from .errors import unknown
+
+    raise AttributeError(f"brainsim: {unknown('name', name, __all__)}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,59 @@
+"""The contract of a neuron: which methods it may have and what they may ask for."""
+
+from typing import ClassVar
+
+from .declare import RESERVED, Input, Model, bind_arguments, public_methods
+from .errors import DefinitionError, unknown
+
+
+def neuron_contract(cls) -> dict[str, tuple[str, ...]]:
+    """Check the methods of a neuron class; return their argument names.
+
+    `d<state>` time derivative, `spike` signed distance (> 0 fires), `reset` dict of what changes at a spike,
+    `init_<state>` initial value, `noise_<state>` diffusion coefficient (unit/sqrt(ms)).
+    """
+    states, where = cls.__states__, cls.__name__
+    for name, spec in states.items():
+        if spec.on is not None:
+            raise DefinitionError(f"{where}.{name}: on={spec.on!r} is for synapses; a neuron's state lives on the neuron")
+    known = {*states, *cls.__inputs__, *RESERVED}
+    methods = {}
+    for method in public_methods(cls):
+        if method == "validate":
+            continue
+        prefix, _, of = method.partition("_")
+        if method in ("spike", "reset"):
+            methods[method] = bind_arguments(cls, method, known)
+        elif prefix in ("init", "noise") and of in states:
+            allowed = known if prefix == "noise" else {*states} - {of}
+            methods[method] = bind_arguments(cls, method, allowed)
+        elif method[0] == "d" and method[1:] in states:
+            methods[method] = bind_arguments(cls, method, known)
+        else:
+            expected = ["spike", "reset", *("d" + s for s in states), *("init_" + s for s in states)]
+            raise DefinitionError(
+                f"{where}.{method} is no method of a neuron: {unknown('method', method, expected)}. "
+                f"Helper functions start with an underscore"
+            )
+    for name, spec in states.items():
+        if ("d" + name in methods) == spec.jump:
+            problem = "has a derivative and jump=True" if spec.jump else f"has no method d{name}"
+            raise DefinitionError(f"{where}: state {name!r} {problem}; write d{name} or declare it with jump=True")
+    if "reset" in methods and "spike" not in methods:
+        raise DefinitionError(f"{where} has reset but no spike; write spike(self, ...) that is > 0 when the cell fires")
+    if cls.spike_on not in ("level", "crossing"):
+        raise DefinitionError(f"{where}.spike_on = {cls.spike_on!r}; write 'level' or 'crossing'")
+    return methods
+
+
+class Neuron(Model):
+    """Base of neuron models; write the equations of one cell. See docs/own_model.md."""
+
+    ABSTRACT: ClassVar[bool] = True
+    KIND: ClassVar[str] = "neuron"
+    IMPLICIT_INPUTS: ClassVar[dict] = {"I": Input("pA", 0.0)}
+    spike_on: ClassVar[str] = "level"
+
+
+Neuron.CONTRACT = staticmethod(neuron_contract)
+
