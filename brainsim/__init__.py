@@ -18,8 +18,16 @@ _HOME = {
     "network": ["Network"],
     "distributions": ["uniform", "normal", "lognormal", "exponential", "gamma", "choice"],
     "connectivity": [
-        "all_to_all", "one_to_one", "fixed_probability", "fixed_indegree", "fixed_outdegree", "fixed_total_number",
-        "distance_dependent", "small_world", "from_edges", "from_matrix",
+        "all_to_all",
+        "one_to_one",
+        "fixed_probability",
+        "fixed_indegree",
+        "fixed_outdegree",
+        "fixed_total_number",
+        "distance_dependent",
+        "small_world",
+        "from_edges",
+        "from_matrix",
     ],
     "spatial": ["gaussian", "exponential_decay"],
     "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise", "poisson", "spike_train", "spike_trains"],
@@ -33,7 +41,7 @@ _HOME = {
     "dimensions": ["check_units"],
     "functions": ["exp", "exprel", "sigmoid"],
     "settings": ["enable_x64", "enable_cache"],
-    "info": ["info", "cite"],
+    "about": ["info", "cite"],
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("units", "plot", "ops", "models", "errors", "statistics", "surrogate", "functions")

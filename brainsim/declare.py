@@ -191,9 +191,13 @@ def _check_declarations(cls):
         if name in RESERVED or name == "w" and cls.KIND == "synapse":
             raise DefinitionError(f"{where}: a state cannot be called {name!r}, which is reserved; choose another name")
         if name[0] == "d" and name[1:] in cls.__states__:
-            raise DefinitionError(f"{where}: state {name!r} reads like the derivative of {name[1:]!r}; choose another name")
+            raise DefinitionError(
+                f"{where}: state {name!r} reads like the derivative of {name[1:]!r}; choose another name"
+            )
         if isinstance(spec.initial, str) and spec.initial not in {**cls.__params__, **cls.__consts__}:
-            raise DefinitionError(f"{where}.{name}: initial value: {unknown('parameter', spec.initial, cls.__params__)}")
+            raise DefinitionError(
+                f"{where}.{name}: initial value: {unknown('parameter', spec.initial, cls.__params__)}"
+            )
     for name, spec in cls.__params__.items():
         low, high = spec.bounds
         if low is not None and high is not None and not low < high:
@@ -221,7 +225,12 @@ def arguments(cls, method) -> tuple[str, ...]:
 
 def public_methods(cls) -> list[str]:
     """Functions of the class that belong to the language: no underscore, not inherited from the base classes."""
-    base = {name for c in cls.__mro__ if c.__module__.startswith("brainsim.") and c.__dict__.get("ABSTRACT") for name in vars(c)}
+    base = {
+        name
+        for c in cls.__mro__
+        if c.__module__.startswith("brainsim.") and c.__dict__.get("ABSTRACT")
+        for name in vars(c)
+    }
     return [n for n, f in inspect.getmembers(cls, inspect.isfunction) if n[0] != "_" and n not in base]
 
 
@@ -318,7 +327,10 @@ def check_bounds(values: np.ndarray, spec, what: str):
     if bad.any():
         at = f" at index {int(np.flatnonzero(bad.ravel())[0])}" if values.ndim else ""
         raise ParameterError(f"{what} is {values.ravel()[np.flatnonzero(bad.ravel())[0]]}{at}; it must be finite")
-    low, high = (-math.inf if spec.bounds[0] is None else spec.bounds[0]), (math.inf if spec.bounds[1] is None else spec.bounds[1])
+    low, high = (
+        (-math.inf if spec.bounds[0] is None else spec.bounds[0]),
+        (math.inf if spec.bounds[1] is None else spec.bounds[1]),
+    )
     outside = (values < low) | (values > high) if spec.closed else (values <= low) | (values >= high)
     if spec.bounds != (None, None) and outside.any():
         k = int(np.flatnonzero(outside.ravel())[0])

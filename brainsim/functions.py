@@ -1,16 +1,21 @@
 """Functions for equations whose value and gradient stay finite for every finite argument.
 
-The textbook forms of exponentials and rate functions overflow (`exp`), are 0/0 at one voltage (`x / (1 - exp(-x))`) or have a
-finite value and a `nan` gradient. Here they do not. All take and return dimensionless numbers, keep the dtype of their
-argument, and are plain `jnp`: they work under `jit`, `vmap`, `grad` and `jvp`.
+The textbook forms of exponentials and rate functions overflow (`exp`), are 0/0 at one voltage (`x / (1 - exp(-x))`)
+or have a finite value and a `nan` gradient. These do not. Arguments and results are dimensionless, the dtype of the
+argument is kept, and everything is plain `jnp`: it works under `jit`, `vmap`, `jvp` and `grad` of any order.
 """
+
+from math import factorial
 
 import jax
 import jax.numpy as jnp
 
 __all__ = ["exp", "exprel", "linoid", "phi1", "sigmoid", "softplus"]
 
-LIMIT = 50.0  # exp(50) = 5e21: its product with any physiological number fits float32
+LIMIT = 50.0  # e^50 = 5e21: times any physiological number it still fits float32
+
+_EXPREL = tuple(1.0 / factorial(n + 1) for n in range(11))
+_BERNOULLI = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600)
 
 
 def exp(x, limit=LIMIT):
@@ -30,16 +35,21 @@ def exprel(x, limit=LIMIT):
     """
     x = jnp.minimum(x, limit)
     near = jnp.abs(x) < 0.1
-    far = jnp.where(near, 1.0, x)
-    return jnp.where(near, _series(jnp.where(near, x, 0.0), _EXPREL), jnp.expm1(far) / far)
+    small, far = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
+    return jnp.where(near, _series(small, _EXPREL), jnp.expm1(far) / far)
 
 
-phi1 = exprel
-"""The first phi function of exponential integrators: another name of `exprel`."""
+def phi1(x):
+    """First phi function of exponential integrators: `exprel` under the name used there.
+
+    >>> float(phi1(0.0))
+    1.0
+    """
+    return exprel(x)
 
 
 def linoid(x):
-    """Linear-to-zero rate x / (1 - e^-x), which is 1 at x = 0: about x for large x, about 0 for very negative x.
+    """Linoid rate x / (1 - e^-x), which is 1 at x = 0: near x for large x, near 0 for very negative x.
 
     The Hodgkin-Huxley rate a (v - b) / (1 - exp(-(v - b) / c)) is `a * c * linoid((v - b) / c)`.
 
@@ -48,11 +58,11 @@ def linoid(x):
     """
     x = jnp.asarray(x)
     near = jnp.abs(x) < 0.5
-    far = jnp.where(near, 1.0, x)
-    small = jnp.where(near, x, 0.0)
-    decay = jnp.exp(-jnp.abs(far))                                   # in (0, 1): neither sign of x overflows
-    rate = jnp.abs(far) / (1.0 - decay) * jnp.where(far > 0, 1.0, decay)
-    return jnp.where(near, 1.0 + 0.5 * small + _series(small * small, _BERNOULLI), rate)
+    small, far = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
+    decay = jnp.exp(-jnp.abs(far))  # in (0, 1): neither sign of x overflows
+    rate = jnp.abs(far) / (1.0 - decay) * jnp.where(far > 0.0, 1.0, decay)
+    square = small * small
+    return jnp.where(near, 1.0 + 0.5 * small + square * _series(square, _BERNOULLI), rate)
 
 
 def sigmoid(x):
@@ -65,7 +75,7 @@ def sigmoid(x):
 
 
 def softplus(x):
-    """Smooth rectifier log(1 + e^x): about 0 for very negative x, about x for large x.
+    """Smooth rectifier log(1 + e^x): near 0 for very negative x, near x for large x.
 
     >>> float(softplus(100.0))
     100.0
@@ -73,11 +83,8 @@ def softplus(x):
     return jnp.logaddexp(x, 0.0)
 
 
-_EXPREL = tuple(1.0 / jax.numpy.prod.__globals__["np"].prod(range(1, n + 2)) for n in range(11)) if False else ()
-_BERNOULLI = ()
-
-
 def _series(x, coefficients):
+    """Polynomial in x, constant term first (Horner)."""
     total = coefficients[-1]
     for coefficient in coefficients[-2::-1]:
         total = total * x + coefficient

@@ -15,7 +15,9 @@ def neuron_contract(cls) -> dict[str, tuple[str, ...]]:
     states, where = cls.__states__, cls.__name__
     for name, spec in states.items():
         if spec.on is not None:
-            raise DefinitionError(f"{where}.{name}: on={spec.on!r} is for synapses; a neuron's state lives on the neuron")
+            raise DefinitionError(
+                f"{where}.{name}: on={spec.on!r} is for synapses; a neuron's state lives on the neuron"
+            )
     known = {*states, *cls.__inputs__, *RESERVED}
     methods = {}
     for method in public_methods(cls):
@@ -56,4 +58,3 @@ class Neuron(Model):
 
 
 Neuron.CONTRACT = staticmethod(neuron_contract)
-

@@ -35,7 +35,7 @@ def synapse_contract(cls) -> dict[str, tuple[str, ...]]:
     found = [m for m in public_methods(cls) if m != "validate"]
     partner = {a for m in found for a in arguments(cls, m) if a.endswith(("_pre", "_post")) and a not in states}
     own, reserved = set(states), set(RESERVED)
-    cls.__outputs__ = ()
+    cls.__outputs__, cls.__increments__ = (), ()
     if "output" in found:
         at_source = {n for n, s in states.items() if s.on == "pre"} | {a for a in partner if a.endswith("_pre")}
         methods["output"] = bind_arguments(cls, "output", at_source | reserved)
@@ -57,6 +57,8 @@ def synapse_contract(cls) -> dict[str, tuple[str, ...]]:
                 f"{where}.{method} is no method of a synapse: {unknown('method', method, expected)}. "
                 f"Helper functions start with an underscore"
             )
+    if "on_pre" in methods:
+        cls.__increments__ = returned_keys(cls, "on_pre")
     _check_synapse(cls, methods)
     return methods
 
@@ -77,7 +79,7 @@ def _check_synapse(cls, methods):
             problem = "has a derivative and jump=True" if spec.jump else f"has no method d{name}"
             raise DefinitionError(f"{where}: state {name!r} {problem}; write d{name} or declare it with jump=True")
     if "on_pre" in methods:
-        for key in returned_keys(cls, "on_pre"):
+        for key in cls.__increments__:
             if key not in states and not key.endswith("_post"):
                 raise DefinitionError(
                     f"{where}.on_pre returns {key!r}: {unknown('state', key, states)}. "
@@ -86,7 +88,9 @@ def _check_synapse(cls, methods):
     if not {"on_pre", "current", "output"} & set(methods):
         raise DefinitionError(f"{where} does nothing: write on_pre, or output and current")
     if "output" in methods and "current" not in methods:
-        raise DefinitionError(f"{where} has output but no current; write current(self, {', '.join(cls.__outputs__)}, ...)")
+        raise DefinitionError(
+            f"{where} has output but no current; write current(self, {', '.join(cls.__outputs__)}, ...)"
+        )
 
 
 class Synapse(Model):
@@ -96,6 +100,7 @@ class Synapse(Model):
     KIND: ClassVar[str] = "synapse"
     symmetric: ClassVar[bool] = False
     __outputs__: ClassVar[tuple[str, ...]] = ()
+    __increments__: ClassVar[tuple[str, ...]] = ()
 
 
 Synapse.CONTRACT = staticmethod(synapse_contract)

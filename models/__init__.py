@@ -1,2 +1,94 @@
+"""The library of models: neurons and synapses, each with its equation, units, published parameters and citation.
+
+    from brainsim.models import AdEx, ExpConductance
+
+Modules are imported when first used. To add a model, write a file and a line in the table below; the tests find it
+there.
+"""
+
 if __name__ != "brainsim.models":
-    raise ImportError(f"this folder is the package brainsim.models, imported as {__name__!r}; write `import brainsim.models`")
+    raise ImportError(f"this folder is the package brainsim.models, imported as {__name__!r}; import brainsim.models")
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+_HOME = {
+    "neurons.lif": ["LIF"],
+    "neurons.alif": ["ALIF", "CurrentALIF"],
+    "neurons.qif": ["QIF"],
+    "neurons.eif": ["EIF"],
+    "neurons.adex": ["AdEx"],
+    "neurons.izhikevich": ["Izhikevich", "Izhikevich2007"],
+    "neurons.gif": ["GIF"],
+    "neurons.hodgkin_huxley": ["HodgkinHuxley"],
+    "neurons.traub_miles": ["TraubMiles"],
+    "neurons.wang_buzsaki": ["WangBuzsaki"],
+    "neurons.fitzhugh_nagumo": ["FitzHughNagumo"],
+    "neurons.morris_lecar": ["MorrisLecar"],
+    "neurons.hindmarsh_rose": ["HindmarshRose"],
+    "neurons.rate": ["LinearRate", "ThresholdLinearRate"],
+    "neurons.source": ["PoissonSource", "SpikeSource"],
+    "neurons.graded": ["GradedNeuron"],
+    "synapses.delta": ["Delta"],
+    "synapses.exponential": ["ExpCurrent", "ExpConductance"],
+    "synapses.alpha": ["AlphaCurrent", "AlphaConductance"],
+    "synapses.dual_exponential": ["DualExpCurrent", "DualExpConductance"],
+    "synapses.receptors": ["AMPA", "GABAA"],
+    "synapses.gabab": ["GABAB"],
+    "synapses.nmda": ["NMDA", "SaturatingNMDA"],
+    "synapses.graded": ["GradedSynapse"],
+    "synapses.gap": ["GapJunction"],
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_WHERE)
+
+if TYPE_CHECKING:
+    from .neurons.adex import AdEx as AdEx
+    from .neurons.alif import ALIF as ALIF
+    from .neurons.alif import CurrentALIF as CurrentALIF
+    from .neurons.eif import EIF as EIF
+    from .neurons.fitzhugh_nagumo import FitzHughNagumo as FitzHughNagumo
+    from .neurons.gif import GIF as GIF
+    from .neurons.graded import GradedNeuron as GradedNeuron
+    from .neurons.hindmarsh_rose import HindmarshRose as HindmarshRose
+    from .neurons.hodgkin_huxley import HodgkinHuxley as HodgkinHuxley
+    from .neurons.izhikevich import Izhikevich as Izhikevich
+    from .neurons.izhikevich import Izhikevich2007 as Izhikevich2007
+    from .neurons.lif import LIF as LIF
+    from .neurons.morris_lecar import MorrisLecar as MorrisLecar
+    from .neurons.qif import QIF as QIF
+    from .neurons.rate import LinearRate as LinearRate
+    from .neurons.rate import ThresholdLinearRate as ThresholdLinearRate
+    from .neurons.source import PoissonSource as PoissonSource
+    from .neurons.source import SpikeSource as SpikeSource
+    from .neurons.traub_miles import TraubMiles as TraubMiles
+    from .neurons.wang_buzsaki import WangBuzsaki as WangBuzsaki
+    from .synapses.alpha import AlphaConductance as AlphaConductance
+    from .synapses.alpha import AlphaCurrent as AlphaCurrent
+    from .synapses.delta import Delta as Delta
+    from .synapses.dual_exponential import DualExpConductance as DualExpConductance
+    from .synapses.dual_exponential import DualExpCurrent as DualExpCurrent
+    from .synapses.exponential import ExpConductance as ExpConductance
+    from .synapses.exponential import ExpCurrent as ExpCurrent
+    from .synapses.gabab import GABAB as GABAB
+    from .synapses.gap import GapJunction as GapJunction
+    from .synapses.graded import GradedSynapse as GradedSynapse
+    from .synapses.nmda import NMDA as NMDA
+    from .synapses.nmda import SaturatingNMDA as SaturatingNMDA
+    from .synapses.receptors import AMPA as AMPA
+    from .synapses.receptors import GABAA as GABAA
+
+
+def __getattr__(name):
+    if name in _WHERE:
+        value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+        globals()[name] = value
+        return value
+    from brainsim.errors import unknown
+
+    raise AttributeError(f"brainsim.models: {unknown('model', name, __all__)}")
+
+
+def __dir__():
+    return list(__all__)

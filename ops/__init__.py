@@ -1,2 +1,11 @@
 if __name__ != "brainsim.ops":
     raise ImportError(f"this folder is the package brainsim.ops, imported as {__name__!r}; write `import brainsim.ops`")
+
+from . import random as random
+from .dispatch import backends as backends
+from .operators import edge_outer as edge_outer
+from .operators import event_csr as event_csr
+from .operators import gather_csr as gather_csr
+from .operators import pack_edges as pack_edges
+from .operators import ring_deliver as ring_deliver
+from .operators import ring_gather as ring_gather

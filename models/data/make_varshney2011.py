@@ -110,7 +110,7 @@ def write_edges(path: Path, chem, gap, dropped: int, digest: str) -> None:
     """Table ``pre, post, kind, weight``."""
     with path.open("w", newline="") as out:
         comment(
-            out, source="NeuronConnect.xls, supplement of Varshney et al. 2011, as shipped in the PyPI package cect 0.3.5",
+            out, source="NeuronConnect.xls, supplement of Varshney et al. 2011, as shipped in PyPI cect 0.3.5",
             citation=CITATION, version="2011", licence="CC BY", sha256=digest, weight_unit="contacts",
             dropped=f"R and Rp rows (the same contacts listed by receiver), NMJ rows, {dropped} self gap junctions",
             made_by="make_varshney2011.py",

@@ -1,0 +1,1 @@
+"""Synapse models, one family per file."""

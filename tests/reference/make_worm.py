@@ -2,14 +2,14 @@
 
 Usage (about a minute): ``python tests/reference/make_worm.py``. Reads only the embedded tables, with the csv module.
 
-Equations (Kunert, Shlizerman, Kutz 2014, 10.1103/PhysRevE.89.052805; constants of the Neural Interactome program, Kim, Leahy,
-Shlizerman 2019, 10.3389/fncom.2019.00008), in units of 100 pS, mV, s, so that current is in 0.1 pA::
+Equations (Kunert, Shlizerman, Kutz 2014, 10.1103/PhysRevE.89.052805; constants of the Neural Interactome program,
+Kim, Leahy, Shlizerman 2019, 10.3389/fncom.2019.00008), in units of 100 pS, mV, s, so that current is in 0.1 pA::
 
     C dV_i/dt = -Gc (V_i - Ec) - sum_j Gg_ij (V_i - V_j) - sum_j Gs_ij s_j (V_i - E_j) + I_i
       ds_i/dt = ar phi_i (1 - s_i) - ad s_i,     phi_i = 1 / (1 + exp(-beta (V_i - Vth_i)))
 
-Vth is the equilibrium with every s at ar / (ar + 2 ad). Runs: V and s normal with standard deviation 1e-4, 30 s, BDF with
-rtol = atol = 1e-6; evaluated on 15 to 30 s, every 5 ms, over the ventral-cord motor neurons.
+Vth is the equilibrium with every s at ar / (ar + 2 ad). Runs: V and s normal with standard deviation 1e-4, 30 s, BDF
+with rtol = atol = 1e-6; evaluated on 15 to 30 s, every 5 ms, over the ventral-cord motor neurons.
 """
 
 import csv
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
+import scipy.special
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
@@ -35,7 +36,7 @@ def table(name: str) -> list[dict]:
 
 
 class Worm:
-    """Matrices ``Gs[post, pre]`` and ``Gg`` of shape (279, 279), reversal potentials, and the drive into PLML and PLMR."""
+    """Matrices ``Gs[post, pre]`` and ``Gg`` of shape (279, 279), reversal potentials, drive into PLML and PLMR."""
 
     def __init__(self, ablated=()):
         cells = table("celegans_neurons.csv")

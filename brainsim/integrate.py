@@ -1,0 +1,157 @@
+"""Integrators of the equations of one cell, written for scalars and mapped over the cells of a group.
+
+`exact`      linear systems: z(t+h) = E z + P b with E = exp(A h), P = integral of exp(A s) (Rotter & Diesmann 1999,
+             10.1007/s004220050570); coefficients are computed once per run.
+`exp_euler`  x + f phi1(a h) h with a = df/dx by one jvp; exact for gates and leaks with frozen coefficients.
+`euler`, `heun`, `rk4`  explicit; `heun` is the Stratonovich Heun scheme when there is noise.
+`rosenbrock` ROS2 (Verwer, Spee, Blom & Hundsdorfer 1999, 10.1137/S1064827597326651), L-stable, second order.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import expm
+
+from .errors import CompileError, unknown
+
+LOCAL = ("exact", "exp_euler")
+STAGED = ("euler", "heun", "rk4", "rosenbrock")
+METHODS = ("auto", *LOCAL, *STAGED)
+ROSENBROCK_LIMIT = 3000
+
+
+def check_method(method: str) -> str:
+    if method not in METHODS:
+        raise CompileError(unknown("integrator", method, METHODS))
+    return method
+
+
+def phi1(z):
+    """(exp(z) - 1) / z, with finite value and gradient at 0 and full precision near it."""
+    small = jnp.abs(z) < 0.5
+    near = jnp.where(small, z, 0.0)
+    far = jnp.where(small, 1.0, z)
+    terms = 13 if z.dtype == jnp.float64 else 7
+    series = jnp.ones_like(near)
+    for k in range(terms, 0, -1):
+        series = 1.0 + near / (k + 1) * series
+    return jnp.where(small, series, (jnp.exp(far) - 1.0) / far)
+
+
+def exponential_euler(f, z, dt, noise, xi):
+    """One step of every state by its own linear part.
+
+    Args:
+        f: dict of states -> dict of derivatives.
+        noise: dict of diffusion coefficients; xi: standard normal numbers of the same keys.
+    """
+    slope = f(z)
+    out = dict(z)
+    for name, x in z.items():
+        if name not in slope:
+            continue
+        value, a = jax.jvp(lambda x, name=name: f({**z, name: x})[name], (x,), (jnp.ones_like(x),))
+        out[name] = x + value * phi1(a * dt) * dt
+        if name in noise:
+            # variance of the linear equation over one step: sigma^2 (exp(2 a dt) - 1) / (2 a)
+            out[name] = out[name] + noise[name] * jnp.sqrt(phi1(2.0 * a * dt) * dt) * xi[name]
+    return out
+
+
+def propagators(f, names, dt, held=()):
+    """E = exp(A h) and P = integral_0^h exp(A s) ds of the linear system dz/dt = A z + b; held states do not move.
+
+    Args:
+        f: derivative with every input at zero; dict of scalars -> dict.
+    """
+    k = len(names)
+    zero = {n: jnp.zeros(()) for n in names}
+
+    def vector(z):
+        slope = f(dict(zip(names, z)))
+        return jnp.stack([jnp.zeros(()) if n in held else jnp.asarray(slope[n]) for n in names])
+
+    a = jax.jacfwd(vector)(jnp.stack([zero[n] for n in names]))
+    keep = jnp.asarray([n not in held for n in names], a.dtype)
+    block = jnp.zeros((2 * k, 2 * k), a.dtype).at[:k, :k].set(a * dt).at[:k, k:].set(jnp.diag(keep) * dt)
+    full = expm(block)
+    return full[:k, :k], full[:k, k:]
+
+
+def entries(matrices, names, pattern) -> dict:
+    """The entries of (E, P) that can differ from zero: (row, column) -> (e, p), each a scalar or one value per cell."""
+    e, p = matrices
+    place = {n: i for i, n in enumerate(names)}
+    return {f"{n}<{m}": (e[..., place[n], place[m]], p[..., place[n], place[m]]) for n in names for m in sorted(pattern[n])}
+
+
+def exact_step(z, b, coefficients, held=None):
+    """z -> E z + P b; where `held`, with the propagators of the system with clamped states.
+
+    Args:
+        b: constant part of the derivative in this step.
+        coefficients: {"free": entries, "held": entries (optional)}.
+    """
+
+    def apply(table):
+        out = {n: 0.0 for n in z}
+        for name, (e, p) in table.items():
+            n, m = name.split("<")
+            out[n] = out[n] + e * z[m] + p * b[m]
+        return out
+
+    free = apply(coefficients["free"])
+    if held is None or "held" not in coefficients:
+        return free
+    clamped = apply(coefficients["held"])
+    return {n: jnp.where(held, clamped[n], free[n]) for n in z}
+
+
+def reach(direct: dict) -> dict:
+    """Transitive closure of a dependency graph, every name reaching itself."""
+    out = {n: {n, *(m for m in direct[n] if m in direct)} for n in direct}
+    for _ in out:
+        out = {n: set().union(*(out[m] for m in out[n])) for n in out}
+    return out
+
+
+def _axpy(a, x, y):
+    return jax.tree.map(lambda x, y: y + a * x, x, y)
+
+
+def staged_step(method, f, z, t, dt, noise=None):
+    """One explicit or Rosenbrock step of coupled groups.
+
+    Args:
+        f: (z, t) -> derivative with every instantaneous coupling evaluated at z; same structure as z.
+        noise: (z) -> diffusion times increment over the step, same structure, or None.
+    """
+    if method == "euler":
+        out = _axpy(dt, f(z, t), z)
+        return out if noise is None else _axpy(1.0, noise(z), out)
+    if method == "heun":
+        k1 = f(z, t)
+        ahead = _axpy(dt, k1, z)
+        kicked = ahead if noise is None else _axpy(1.0, noise(z), ahead)
+        k2 = f(kicked, t + dt)
+        out = _axpy(0.5 * dt, k2, _axpy(0.5 * dt, k1, z))
+        return out if noise is None else _axpy(0.5, noise(kicked), _axpy(0.5, noise(z), out))
+    if method == "rk4":
+        k1 = f(z, t)
+        k2 = f(_axpy(0.5 * dt, k1, z), t + 0.5 * dt)
+        k3 = f(_axpy(0.5 * dt, k2, z), t + 0.5 * dt)
+        k4 = f(_axpy(dt, k3, z), t + dt)
+        return jax.tree.map(lambda z, a, b, c, d: z + dt / 6.0 * (a + 2.0 * b + 2.0 * c + d), z, k1, k2, k3, k4)
+    return rosenbrock(f, z, t, dt)
+
+
+def rosenbrock(f, z, t, dt):
+    """ROS2 with the L-stable gamma = 1 - 1/sqrt(2) and the full Jacobian of the coupled system."""
+    flat, restore = jax.flatten_util.ravel_pytree(z)
+    g = lambda y, t: jax.flatten_util.ravel_pytree(f(restore(y), t))[0]
+    gamma = 1.0 - 2.0**-0.5
+    jacobian = jax.jacfwd(g)(flat, t)
+    rate = jax.jvp(lambda s: g(flat, s), (t,), (jnp.ones_like(t),))[1]
+    lu = jax.scipy.linalg.lu_factor(jnp.eye(flat.size, dtype=flat.dtype) - gamma * dt * jacobian)
+    k1 = jax.scipy.linalg.lu_solve(lu, g(flat, t) + gamma * dt * rate)
+    k2 = jax.scipy.linalg.lu_solve(lu, g(flat + dt * k1, t + dt) - 2.0 * k1 - gamma * dt * rate)
+    return restore(flat + 1.5 * dt * k1 + 0.5 * dt * k2)

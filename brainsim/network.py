@@ -1,0 +1,318 @@
+"""What the user says: populations, projections, initial values, derived parameters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .connectivity import Edges
+from .declare import check_bounds
+from .distributions import Distribution, as_values, generator
+from .drive import Drive
+from .errors import ConnectError, ParameterError, UnknownNameError, unknown
+from .names import check_name, match
+from .neuron import Neuron
+from .population import Population, Projection, check_count, creation_line
+from .synapse import Synapse
+from .units import to_canonical
+
+
+class Network:
+    """A graph of named populations and projections; nothing exists that was not added by name.
+
+    Args:
+        seed: whole number; connectivity, initial values and noise are keyed by it and by names, so that adding a recorder
+            or a population changes no other number.
+    """
+
+    def __init__(self, seed: int = 0):
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise ParameterError(f"seed is {seed!r}; give a whole number such as seed=0")
+        self.seed = int(seed)
+        self.populations: dict[str, Population] = {}
+        self.projections: dict[str, Projection] = {}
+        self.initial: dict[str, Any] = {}
+        self.derived: dict[str, Callable] = {}
+        self._version = 0
+        self._simulation = None
+
+    def add(self, name, model, n, *, positions=None, labels=None, method=None) -> Population:
+        """Add a population.
+
+        Args:
+            name: unique name; addresses the population everywhere.
+            model: instance of a Neuron class. Populations that share one instance share its parameters.
+            n: number of cells.
+            positions: (n, d) positions in um, for distance-dependent rules and plots.
+            labels: n cell names, for `net["worm"]["AVAL"]`.
+            method: integrator of this population ("exact", "exp_euler", "euler", "heun", "rk4", "rosenbrock").
+
+        Raises:
+            ParameterError, UnknownNameError: impossible count, values of the wrong length, name taken.
+        """
+        check_name(name, "population")
+        if name in self.populations:
+            raise UnknownNameError(
+                f"a population {name!r} exists already (made at {self.populations[name].line}); choose another name"
+            )
+        if isinstance(model, type) or not isinstance(model, Neuron):
+            raise ParameterError(
+                f"net.add({name!r}): the model is {model!r}; give an instance of a Neuron class, for example LIF()"
+            )
+        n = check_count(n, f"net.add({name!r}): n")
+        if positions is not None:
+            positions = np.asarray(positions, float)
+            if positions.ndim != 2 or len(positions) != n or not np.isfinite(positions).all():
+                raise ParameterError(
+                    f"{name}: positions have shape {positions.shape}; give finite values of shape ({n}, 2) or ({n}, 3)"
+                )
+        if labels is not None and (len(labels) != n or len(set(labels)) != n):
+            raise ParameterError(f"{name}: {len(labels)} labels for {n} cells; give one unique label per cell")
+        values = self._values(model, name, n)
+        made = Population(
+            name,
+            model,
+            n,
+            None,
+            positions,
+            tuple(labels) if labels is not None else None,
+            method,
+            creation_line(),
+            values,
+        )
+        self.populations[name] = made
+        self._changed()
+        return made
+
+    def _values(self, model, name, n) -> dict:
+        """Parameters that are not shared scalars: drawn per cell, or given as arrays whose length is checked."""
+        own = {}
+        for key, spec in type(model).__params__.items():
+            value = getattr(model, key)
+            if isinstance(value, Distribution):
+                own[key] = value.sample(generator(self.seed, name, key), n)
+                check_bounds(own[key], spec, f"{name}.{key}")
+            elif np.ndim(value) and np.shape(value) != (n,):
+                raise ParameterError(
+                    f"{name}.{key} has shape {np.shape(value)}; {name} has {n} cells, so give a number or shape ({n},)"
+                )
+        return own
+
+    def connect(self, pre, post, synapse, rule=None, *, weight=None, delay=0.0, name=None, into="I"):
+        """Connect populations (or lists of them) by a rule.
+
+        Args:
+            pre: source population, part, name, or list of them; or a drive such as `bs.poisson(8.0)`, which gives every
+                target cell an independent train.
+            post: target population, part, name, or list.
+            synapse: instance of a Synapse class.
+            rule: connectivity rule such as `bs.fixed_probability(0.1)`; not needed for drives.
+            weight: number, array of one value per edge (edges sorted by source, then target), distribution, or function of
+                distance in um; unit as the synapse declares.
+            delay: the same, in ms, at least 0; axonal. See docs/schedule.md for what 0 means.
+            name: default "pre->post".
+            into: input of the target that the synaptic current adds to.
+
+        Returns:
+            Projection, or a list of them if lists were given.
+        """
+        many = isinstance(pre, list | tuple) or isinstance(post, list | tuple)
+        made = [
+            self._connect_one(a, b, synapse, rule, weight, delay, name, into)
+            for a in (pre if isinstance(pre, list | tuple) else [pre])
+            for b in (post if isinstance(post, list | tuple) else [post])
+        ]
+        return made if many else made[0]
+
+    def _population(self, given, side) -> Population:
+        if isinstance(given, str):
+            if given not in self.populations:
+                raise UnknownNameError(f"connect: {side}: {unknown('population', given, self.populations)}")
+            return self.populations[given]
+        if not isinstance(given, Population):
+            raise ConnectError(f"connect: {side} is {given!r}; give a population, its name, or a list of them")
+        if self.populations.get(given.name) is None or self.populations[given.name].model is not given.model:
+            raise ConnectError(f"connect: {side} {given.name!r} belongs to another network; add it to this one first")
+        return given
+
+    def _connect_one(self, pre, post, synapse, rule, weight, delay, name, into):
+        if isinstance(synapse, type) or not isinstance(synapse, Synapse):
+            raise ConnectError(
+                f"connect: the synapse is {synapse!r}; give an instance of a Synapse class, for example ExpCurrent()"
+            )
+        source = pre if isinstance(pre, Drive) else None
+        pre = None if source is not None else self._population(pre, "pre")
+        post = self._population(post, "post")
+        name = f"{source.label if pre is None else pre}->{post}" if name is None else check_name(name, "projection")
+        if name in self.projections:
+            raise ConnectError(
+                f"a projection {name!r} exists already (made at {self.projections[name].line}); give name="
+            )
+        self._check_ends(name, synapse, pre, post, into)
+        edges, distance = self._edges(name, rule, pre, post, source)
+        weight = self._edge_values(name, "weight", weight, edges, edges.weight, type(synapse).__weight__, distance)
+        values, drawn = delay, isinstance(delay, Distribution)
+        values = self._edge_values(name, "delay", delay, edges, edges.delay, None, distance)
+        if np.any(np.asarray(values) < 0):
+            raise ParameterError(f"{name}: delay {np.min(values):g} ms is negative; a delay is at least 0 ms")
+        own = self._values(synapse, name, None)
+        made = Projection(name, pre, post, synapse, edges, weight, values, drawn, into, source, creation_line(), own)
+        self.projections[name] = made
+        self._changed()
+        return made
+
+    def _check_ends(self, name, synapse, pre, post, into):
+        """The target has the input, both ends have the states that the synapse reads, a spiking source has a threshold."""
+        target, methods = type(post.model), synapse.__methods__
+        if "current" in methods and into not in target.__inputs__:
+            raise ConnectError(f"{name}: into: {unknown(f'input of {target.__name__}', into, target.__inputs__)}")
+        needed = {a for args in methods.values() for a in args if a not in synapse.__states__}
+        needed |= {k for k in synapse.__increments__ if k.endswith("_post")}
+        for end, population in (("_pre", pre), ("_post", post)):
+            for argument in sorted(a for a in needed if a.endswith(end)):
+                if population is None:
+                    raise ConnectError(
+                        f"{name}: {type(synapse).__name__} reads {argument!r}, but a drive has no states"
+                    )
+                states = type(population.model).__states__
+                if argument[: -len(end)] not in states:
+                    raise ConnectError(
+                        f"{name}: {type(synapse).__name__} uses {argument!r}: "
+                        f"{unknown(f'state of {type(population.model).__name__}', argument[: -len(end)], states)}"
+                    )
+        if "on_pre" in methods and pre is not None and "spike" not in type(pre.model).__methods__:
+            raise ConnectError(
+                f"{name}: {type(synapse).__name__} acts on spikes, but {type(pre.model).__name__} never spikes; "
+                f"give it a spike method or use a graded synapse"
+            )
+
+    def _edges(self, name, rule, pre, post, source) -> tuple[Edges, Any]:
+        """Edges with indices into the whole populations, sorted by (pre, post), and their lengths in um if known."""
+        if source is not None:
+            if rule is not None:
+                raise ConnectError(f"{name}: a drive gives every target its own train; leave the rule out")
+            return Edges(post.index, post.index, n_pre=post.n, n_post=post.n), None
+        if not hasattr(rule, "edges"):
+            raise ConnectError(
+                f"{name}: the rule is {rule!r}; give a connectivity rule such as bs.fixed_probability(0.1)"
+            )
+        part = lambda p: None if p.positions is None else p.positions[p.index]
+        drawn = rule.edges(
+            len(pre),
+            len(post),
+            generator(self.seed, name, "edges"),
+            pre_ids=pre.index,
+            post_ids=post.index,
+            same=pre.name == post.name,
+            pre_positions=part(pre),
+            post_positions=part(post),
+        )
+        edges = Edges(
+            pre.index[drawn.pre], post.index[drawn.post], pre.n, post.n, weight=drawn.weight, delay=drawn.delay
+        )
+        if pre.positions is None or post.positions is None:
+            return edges, None
+        return edges, np.linalg.norm(pre.positions[edges.pre] - post.positions[edges.post], axis=1)
+
+    def _edge_values(self, name, kind, given, edges, carried, spec, distance):
+        """A scalar or one value per edge, converted and checked."""
+        what = f"{name}.{kind}"
+        if carried is not None:
+            if given is not None and not (kind == "delay" and np.ndim(given) == 0 and given == 0.0):
+                raise ConnectError(f"{name}: the rule carries a {kind} for every edge already; leave {kind}= out")
+            given = carried
+        if given is None:
+            raise ConnectError(
+                f"{name}: no {kind}; give {kind}= as a number, an array of {len(edges.post)} values or a distribution"
+            )
+        unit = "ms" if kind == "delay" else (spec.unit if spec else None)
+        if unit is None and not isinstance(given, str):
+            unit = "1"
+        values = as_values(given, len(edges.post), generator(self.seed, name, kind), unit, what, distance=distance)
+        if spec is not None:
+            check_bounds(np.asarray(values, float), spec, what)
+        return float(values) if np.ndim(values) == 0 else np.asarray(values, float)
+
+    def init(self, pattern: str, value) -> None:
+        """Set initial values: `net.init("*.v", bs.uniform(-60.0, -50.0))`.
+
+        Args:
+            pattern: "<population>.<state>" or "<projection>.<state>", wildcards allowed.
+            value: number, array of one value per cell (or edge), or distribution, in the unit of the state.
+        """
+        known = {}
+        for p in self.populations.values():
+            known.update({f"{p.name}.{s}": (spec, p.n) for s, spec in type(p.model).__states__.items()})
+        for p in self.projections.values():
+            size = {"edge": p.n_edges, "post": p.post.n, "pre": p.pre.n if p.pre else 0}
+            known.update({f"{p.name}.{s}": (spec, size[spec.on]) for s, spec in type(p.synapse).__states__.items()})
+        for name in match(pattern, known, "state"):
+            spec, n = known[name]
+            self.initial[name] = as_values(
+                value, n, generator(self.seed, name, "initial"), spec.unit, f"initial {name}"
+            )
+        self._changed()
+
+    def derive(self, name: str, function: Callable) -> None:
+        """Compute a parameter inside the program from others, before every run; gradients flow through it.
+
+        Args:
+            name: the parameter that is computed, for example "chemical.v_th".
+            function: takes a mapping from parameter names to arrays, returns the value.
+        """
+        if not callable(function):
+            raise ParameterError(f"derive({name!r}): {function!r} is not a function of the parameters")
+        self.derived[name] = function
+        self._changed()
+
+    def compile(self, dt=0.1, record=(), method="auto", **options):
+        """Compile to one XLA program; see `Simulation` for the arguments."""
+        from .simulate import compile_network
+
+        return compile_network(self, dt=dt, record=record, method=method, **options)
+
+    def run(
+        self, duration, dt=0.1, *, record=None, inputs=None, reset=False, method="auto", progress=None, stream=None
+    ):
+        """Compile if needed, run on from the last state, return a Result.
+
+        Args:
+            duration: biological time in ms (`5*bs.units.second`, "5 s").
+            dt: time step in ms.
+            record: what to record; default all spikes.
+            inputs: drives by name, `{"exc.I": 20.0}`.
+            reset: start from the initial state instead of the last one.
+            method: integrator.
+            progress: True, False, a function of (done_ms, total_ms), or None for automatic.
+            stream: path of an HDF5 file that receives every finished chunk.
+        """
+        record = tuple(record) if record is not None else ("*.spikes",)
+        key = (self._version, float(to_canonical(dt, "ms", "dt")), record, method)
+        if self._simulation is None or self._simulation[0] != key:
+            carried = None if self._simulation is None else self._simulation[1]
+            simulation = self.compile(dt=dt, record=record, method=method)
+            if carried is not None and not reset:
+                simulation.continue_from(carried)
+            self._simulation = (key, simulation)
+        return self._simulation[1].advance(duration, inputs=inputs, reset=reset, progress=progress, stream=stream)
+
+    def __getitem__(self, name):
+        known = {**self.populations, **self.projections}
+        if name not in known:
+            raise UnknownNameError(unknown("population or projection", name, known))
+        return known[name]
+
+    def __contains__(self, name):
+        return name in self.populations or name in self.projections
+
+    def _changed(self):
+        self._version += 1
+
+    def __repr__(self):
+        cells, edges = sum(p.n for p in self.populations.values()), sum(p.n_edges for p in self.projections.values())
+        return f"Network(seed={self.seed}: {len(self.populations)} populations, {cells} cells, {len(self.projections)} projections, {edges} edges)"
+
+    def _repr_html_(self):
+        from .explain import network_html
+
+        return network_html(self)

@@ -1,0 +1,133 @@
+"""Populations and projections: the records behind the handles that `Network.add` and `Network.connect` return."""
+
+import operator
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .connectivity import Edges
+from .errors import ConnectError, ParameterError, UnknownNameError, unknown
+from .neuron import Neuron
+from .synapse import Synapse
+
+
+def creation_line() -> str:
+    """File and line of the user's call, for errors that are found later."""
+    frame = sys._getframe(1)
+    here = str(Path(__file__).parent)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def check_count(n, what: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise ParameterError(f"{what} is {n!r}; it must be a whole number of cells, for example 100") from None
+    if count < 1:
+        raise ParameterError(f"{what} is {count}; a population has at least one cell")
+    if count > 2**31 - 1:
+        raise ParameterError(
+            f"{what} is {count}; at most 2**31 - 1 cells fit one population ({count * 4:.3g} bytes a state)"
+        )
+    return count
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """A named group of cells, or a part of one (`exc[:100]`); `ids` are positions in the whole population."""
+
+    name: str
+    model: Neuron
+    n: int
+    ids: np.ndarray | None = None
+    positions: np.ndarray | None = None
+    labels: tuple[str, ...] | None = None
+    method: str | None = None
+    line: str = ""
+    values: dict = field(default_factory=dict)
+
+    @property
+    def index(self) -> np.ndarray:
+        return np.arange(self.n, dtype=np.int32) if self.ids is None else self.ids
+
+    @property
+    def size(self) -> int:
+        return len(self)
+
+    def __len__(self):
+        return self.n if self.ids is None else len(self.ids)
+
+    def __getitem__(self, key) -> "Population":
+        if self.ids is not None:
+            raise ConnectError(f"{self} is already a part of {self.name!r}; index the whole population")
+        if isinstance(key, str) or (isinstance(key, list | tuple) and key and isinstance(key[0], str)):
+            names = [key] if isinstance(key, str) else list(key)
+            known = list(self.labels or ())
+            for label in names:
+                if label not in known:
+                    raise UnknownNameError(f"{self.name}: {unknown('cell', label, known)}")
+            ids = [known.index(label) for label in names]
+        elif isinstance(key, slice):
+            ids = np.arange(self.n)[key]
+        else:
+            ids = np.atleast_1d(np.asarray(key))
+            if ids.dtype == bool:
+                if ids.shape != (self.n,):
+                    raise ConnectError(f"{self.name}: a mask needs {self.n} entries, got {ids.shape}")
+                ids = np.flatnonzero(ids)
+            if len(ids) and (ids.min() < -self.n or ids.max() >= self.n):
+                bad = ids[(ids < -self.n) | (ids >= self.n)][0]
+                raise ConnectError(f"{self.name} has cells 0..{self.n - 1}; there is no cell {bad}")
+            ids = np.where(ids < 0, ids + self.n, ids)
+        if len(ids) == 0:
+            raise ConnectError(f"{self.name}[{key}] selects no cell; {self.name} has cells 0..{self.n - 1}")
+        part = dict(vars(self), ids=np.asarray(ids, np.int32))
+        return Population(**part)
+
+    def __str__(self):
+        if self.ids is None:
+            return self.name
+        first, last = int(self.ids[0]), int(self.ids[-1])
+        if len(self.ids) == 1:
+            return f"{self.name}[{first}]"
+        if np.array_equal(self.ids, np.arange(first, last + 1)):
+            return f"{self.name}[{first or ''}:{last + 1}]"
+        return f"{self.name}[{len(self.ids)} cells from {first}]"
+
+    def __repr__(self):
+        return f"Population({self}, {len(self)} x {self.model!r})"
+
+    def _repr_html_(self):
+        return f"<b>{self}</b>: {len(self)} cells<br>" + self.model._repr_html_()
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A named set of edges from one population to another with a synapse model; `source` instead of `pre` for drives."""
+
+    name: str
+    pre: Population | None
+    post: Population
+    synapse: Synapse
+    edges: Edges
+    weight: Any
+    delay: Any
+    delay_drawn: bool
+    into: str
+    source: Any = None
+    line: str = ""
+    values: dict = field(default_factory=dict)
+
+    @property
+    def n_edges(self) -> int:
+        return len(self.edges.post)
+
+    def __repr__(self):
+        delay = f"{np.min(self.delay):g}..{np.max(self.delay):g} ms" if np.ndim(self.delay) else f"{self.delay:g} ms"
+        return f"Projection({self.name}, {self.n_edges} edges, {self.synapse!r}, delay {delay})"

@@ -1,0 +1,312 @@
+"""What a run needs once: parameters expanded to arrays, weights in the order of the operators, propagators, initial state."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import cell, integrate
+from .coupling import weighted_sums
+from .declare import Const
+from .errors import CompileError
+from .program import Program, dtype, expand_group, expand_slot, expand_terminal, map_cells
+
+
+class Parameters(dict):
+    """Parameters by name, as functions of `Network.derive` see them; aliases resolve to the shared leaf."""
+
+    def __init__(self, values, alias):
+        super().__init__(values)
+        self.alias = alias
+
+    def __missing__(self, name):
+        if name in self.alias:
+            return self[self.alias[name]]
+        from .errors import UnknownNameError, unknown
+
+        raise UnknownNameError(unknown("parameter", name, self))
+
+
+def derive(program: Program, params: dict) -> dict:
+    """Parameters with the derived ones computed, in the order of their definition."""
+    out = Parameters({k: jnp.asarray(v, dtype()) for k, v in params.items()}, program.layout.alias)
+    for name, function in program.derived.items():
+        out[name] = jnp.asarray(function(out), dtype())
+    return out
+
+
+def prepare(program: Program, topology: dict, params: dict) -> dict:
+    """Everything the loop reads that does not change in it; differentiable in the parameters."""
+    params = derive(program, params)
+    layout = program.layout
+    bound = {f"group{g.index}": expand_group(g, params) for g in layout.groups}
+    bound.update({s.tag: expand_slot(s, params) for s in layout.slots})
+    bound.update({t.tag: expand_terminal(t, params) for t in layout.terminals})
+    bound.update({e.tag: _expand_edges(e, params, topology) for e in program.edge_blocks})
+    ready = {
+        "bound": bound,
+        "weights": _weights(program, topology, params, bound),
+        "drive_weights": _drive_weights(program, params),
+        "inputs": {g.index: {n: jnp.asarray(i.default, dtype()) for n, i in g.model.__inputs__.items()} for g in layout.groups},
+        "masks": {g.index: _masks(program, g) for g in layout.groups},
+        "refractory": _refractory(program, bound),
+    }
+    ready["fixed"] = _fixed_sums(program, topology, ready, bound)
+    ready["propagators"] = {g.index: _propagators(program, g, bound) for g in layout.groups if program.methods[g.index] == "exact"}
+    return ready
+
+
+def _expand_edges(block, params, topology):
+    """Parameters of a synapse on its edges: a value per edge as it is, per source or target gathered."""
+    rows, out = topology[block.tag], {}
+    n = rows["post"].shape[0]
+    for key, name in block.leaves.items():
+        leaf = params[name]
+        if leaf.ndim and leaf.shape[0] != n:
+            raise CompileError(f"{name}: synapses evaluated on edges take a number or one value per edge ({n}), got {leaf.shape}")
+        out[key] = leaf
+    return out
+
+
+def effective_weight(cls, params, leaf, bound, key):
+    """What one spike adds: the increment `on_pre(w)[key]`, scalar or one per edge."""
+    w = jnp.asarray(params[leaf], dtype())
+    synapse = cls.__bind__(bound)
+    args = {a: jnp.ones((), dtype()) for a in cls.__methods__["on_pre"]}
+    one = lambda w: jnp.asarray(synapse.call("on_pre", {**args, "w": w})[key], dtype())
+    return jnp.broadcast_to(one(w), w.shape)
+
+
+def _scalars(bound):
+    return {k: v for k, v in bound.items() if v.ndim == 0}
+
+
+def _weights(program, topology, params, bound):
+    out = {}
+    for b in program.bundles:
+        weights = []
+        for part in b.parts:
+            cls, leaf = program.weights[part.projection]
+            if b.sends == "spikes":
+                slot = program.layout.slot_of[part.projection]
+                weights.append(effective_weight(cls, params, leaf, _on_span(program, part, slot, bound), part.key))
+            else:
+                weights.append(jnp.asarray(params[leaf], dtype()))
+        if b.per_edge:
+            edge = jnp.concatenate([jnp.broadcast_to(w, p.post.shape) for w, p in zip(weights, b.parts)])
+            order = topology[b.tag].get("order")
+            out[b.tag] = {"edge": edge if order is None else edge[order]}
+        else:
+            scale = jnp.zeros((program.n_receive,), dtype())
+            for w, p in zip(weights, b.parts):
+                scale = jax.lax.dynamic_update_slice(scale, jnp.broadcast_to(w, (p.span[1] - p.span[0],)), (p.span[0],))
+            out[b.tag] = {"edge": jnp.ones((), dtype()), "scale": scale}
+    for c in program.couplings:
+        w = params[program.weights[c.projection][1]]
+        out[c.tag] = {"edge": w if w.ndim == 0 else w[topology[c.tag]["order"]]}
+    for e in program.edge_blocks:
+        out[e.tag] = {"edge": params[program.weights[e.projection][1]]}
+    return out
+
+
+def _on_span(program, part, slot, bound):
+    """Parameters of the synapse as its projection has them."""
+    names = {k: spans for k, spans in slot.leaves.items()}
+    values = {}
+    for key in names:
+        value = bound[slot.tag].get(key)
+        if value is None:
+            continue
+        values[key] = value if value.ndim == 0 else value[part.span[0] - part.receiver.start]
+    return values
+
+
+def _drive_weights(program, params):
+    out = {}
+    for name, port in program.drives.items():
+        cls, leaf = program.weights[name]
+        slot = program.layout.slot_of[name]
+        first = {k: params[next(iter(v.values()))] for k, v in slot.leaves.items()}
+        out[name] = {}
+        for key, place in port.receivers.items():
+            w = effective_weight(cls, params, leaf, _scalars(first), key)
+            if place.cells is not None:
+                w = jnp.zeros((place.n,), dtype()).at[np.asarray(place.cells)].set(w)
+            out[name][key] = w
+    return out
+
+
+def _masks(program, g):
+    """1 where a slot has synapses; only for slots that do not cover their whole group."""
+    out = {}
+    for slot in program.slots_of(g):
+        if sum(b - a for a, b, _ in slot.pieces) < g.n:
+            mask = np.zeros(g.n)
+            for a, b, _ in slot.pieces:
+                mask[a:b] = 1.0
+            out[f"{slot.tag}/mask"] = jnp.asarray(mask, dtype())
+    return out
+
+
+def _refractory(program, bound):
+    """Whole clamped steps after a spike, scalar or one per cell; no gradient."""
+    out = {}
+    for g in program.groups:
+        rule = g.model.__refractory__
+        if rule is not None:
+            t_ref = jax.lax.stop_gradient(bound[f"group{g.index}"][rule.t_ref])
+            out[g.index] = jnp.round(t_ref / program.dt).astype(jnp.int32)
+    return out
+
+
+def _fixed_sums(program, topology, ready, bound):
+    out = {}
+    for c in program.couplings:
+        if not c.fixed:
+            continue
+        cls, asked = c.terminal.synapse, c.terminal.synapse.__methods__["output"]
+
+        def one(values, c=c, cls=cls, asked=asked):
+            sent = cls.__bind__(values).call("output", {a: jnp.zeros((), dtype()) for a in asked})
+            return {k: jnp.asarray(sent[k], dtype()) for k in c.fixed}
+
+        sent = map_cells(one, c.terminal.group.n, bound[c.terminal.tag])
+        out[c.tag] = weighted_sums(sent, ready["weights"][c.tag]["edge"], topology[c.tag])
+    return out
+
+
+def _propagators(program, g, bound):
+    names = sorted(program.layout.patterns[g.index])
+    pattern = program.layout.patterns[g.index]
+    places = (*program.slots_of(g), *program.terminals_of(g))
+    mine = {"cell": bound[f"group{g.index}"], **{p.tag: bound[p.tag] for p in places}}
+    zero = jnp.zeros((), dtype())
+    env = {n: zero for n in environment(program, g)}
+    rest = {n: zero for n in cell.state_names(program, g) if n not in pattern}
+    rule = g.model.__refractory__
+    held = tuple(h for h in rule.holds if h in pattern) if rule else ()
+    # held states matter for the others only if the others read them
+    couples = any(h in pattern[n] for h in held for n in names if n not in held)
+
+    def tables(values):
+        f = lambda z: cell.derivative(program, g, {**z, **rest}, env, values)
+        made = {"free": integrate.entries(integrate.propagators(f, names, program.dt), names, pattern)}
+        if couples:
+            made["held"] = integrate.entries(integrate.propagators(f, names, program.dt, held), names, pattern)
+        return made
+
+    if all(v.ndim == 0 for v in jax.tree.leaves(mine)):
+        return tables(mine)
+    return map_cells(tables, g.n, mine)
+
+
+def environment(program, g):
+    from .compile import environment_names
+
+    return environment_names(program, g)
+
+
+def initial_state(program: Program, params: dict, drives: dict) -> dict:
+    """State before the first step."""
+    params = derive(program, params)
+    real = dtype()
+    layout = program.layout
+    z = {g.index: {} for g in layout.groups}
+    for g in layout.groups:
+        pieces = [_initial_cells(g, m, params) for m in g.members]
+        z[g.index] = {k: jnp.concatenate([p[k] for p in pieces]) for k in pieces[0]}
+    for place, on in (*((s, "post") for s in layout.slots), *((t, "pre") for t in layout.terminals)):
+        for name, spec in place.synapse.__states__.items():
+            if spec.on == on:
+                z[place.group.index][f"{place.tag}/{name}"] = _initial_synapse(program, place, on, name, spec, params)
+    state = {"step": jnp.zeros((), jnp.int32), "z": z, "edges": {}, "refractory": {}, "distance": {}}
+    for e in program.edge_blocks:
+        state["edges"][e.tag] = {n: _initial_edges(e, n, params) for n in e.states}
+    for g in layout.groups:
+        if g.model.__refractory__ is not None:
+            state["refractory"][g.index] = jnp.zeros((g.n,), jnp.int32)
+        if "spike" in g.model.__methods__ and g.model.spike_on == "crossing":
+            # a cell that starts above threshold has not crossed it
+            state["distance"][g.index] = jnp.ones((g.n,), real)
+    n = layout.n_sources
+    state["history"] = {"spikes": jnp.zeros((program.history, n), real)} if n else {}
+    for name, sender in program.sent.items():
+        if sender.key is not None:
+            state["history"][name] = jnp.zeros((program.history, n), real)
+    state["rings"] = {tag: jnp.zeros((depth, program.n_receive), real) for tag, depth in program.rings.items()}
+    state["sent"] = {c.tag: {} for c in program.couplings if c.depth}
+    for c in program.couplings:
+        if c.depth:
+            state["sent"][c.tag] = _initial_outputs(program, c, state, params)
+    state["drives"] = {name: drive.begin(n, real) for name, (drive, n, _) in drives.items()}
+    return state
+
+
+def _initial_cells(g, member, params):
+    """Initial values of one population: set by the user, by `init_<state>`, or as declared."""
+    i = g.members.index(member)
+    values = {k: params[names[i]] for k, names in g.leaves.items()}
+    made = {}
+    waiting = list(g.model.__states__)
+    while waiting:
+        for name in list(waiting):
+            spec, user = g.model.__states__[name], params.get(f"{member.name}.{name}(0)")
+            asked = g.model.__methods__.get(f"init_{name}", ())
+            if user is not None:
+                made[name] = jnp.broadcast_to(user, (member.n,))
+            elif f"init_{name}" in g.model.__methods__:
+                if not set(asked) <= set(made):
+                    continue
+                one = lambda v, z, name=name: g.model.__bind__(v).call(f"init_{name}", z)
+                made[name] = map_cells(one, member.n, values, {a: made[a] for a in asked}).astype(dtype())
+            else:
+                value = _declared(spec, g.model, values)
+                made[name] = jnp.broadcast_to(value, (member.n,))
+            waiting.remove(name)
+            break
+        else:
+            raise CompileError(f"{g.model.__name__}: init methods of {waiting} wait for each other; give one a declared value")
+    return made
+
+
+def _declared(spec, cls, values):
+    if not isinstance(spec.initial, str):
+        return jnp.asarray(spec.initial, dtype())
+    declared = vars(cls).get(spec.initial) or getattr(cls, spec.initial)
+    return jnp.asarray(declared.value if isinstance(declared, Const) else values[spec.initial], dtype())
+
+
+def _initial_synapse(program, place, on, name, spec, params):
+    group = place.group
+    values = expand_slot(place, params) if on == "post" else expand_terminal(place, params)
+    whole = jnp.broadcast_to(_declared(spec, place.synapse, values), (group.n,))
+    for projection in place.projections:
+        user = params.get(f"{projection}.{name}(0)")
+        if user is not None:
+            spans = [p for p in place.pieces if p[2] == projection] if on == "post" else [(place.member.start, place.member.stop, None)]
+            for a, b, _ in spans:
+                whole = whole.at[a:b].set(jnp.broadcast_to(user, (b - a,)))
+    return whole
+
+
+def _initial_edges(block, name, params):
+    spec = block.synapse.__states__[name]
+    user = params.get(f"{block.projection}.{name}(0)")
+    values = {k: params[v] for k, v in block.leaves.items()}
+    n = block.n_edges
+    return jnp.broadcast_to(user if user is not None else _declared(spec, block.synapse, values), (n,))
+
+
+def _initial_outputs(program, c, state, params):
+    """Before the run every source has sent what it sends in its initial state."""
+    g = c.terminal.group
+    bound = expand_terminal(c.terminal, params)
+
+    def one(z, bound):
+        env = {"t": jnp.zeros((), dtype()), "dt": jnp.asarray(program.dt, dtype())}
+        sent = c.terminal.synapse.__bind__(bound).call("output", cell.terminal_values(c.terminal, z, env))
+        return {k: jnp.asarray(sent[k], dtype()) for k in c.moving}
+
+    now = map_cells(one, g.n, state["z"][g.index], bound)
+    return {k: jnp.broadcast_to(v, (c.depth, g.n)) for k, v in now.items()}
+
+

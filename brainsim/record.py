@@ -1,0 +1,196 @@
+"""Recorders: what is kept of a run. They only read, so adding one changes no other number."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import cell
+from .errors import CompileError, unknown
+from .layout import Group
+from .names import match
+from .population import Population
+from .program import Program, dtype, map_cells
+from .units import to_canonical
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the user asked for."""
+
+    name: str
+    kind: str = "trace"
+    every: float | None = None
+    of: Any = None
+
+
+def spikes(name: str) -> Spec:
+    """Record the spikes of a population (name or pattern)."""
+    return Spec(f"{name}.spikes" if not name.endswith(".spikes") else name, "spikes")
+
+
+def trace(name: str, every=None, of=None) -> Spec:
+    """Record a variable over time.
+
+    Args:
+        name: "<population>.<state>", "<projection>.<state>" or "<projection>.current"; wildcards allowed.
+        every: sampling interval in ms, a multiple of dt; the sample is the value at its end. Default: every step.
+        of: cells (or edges) to record: indices, labels, a slice, or a part of the population. Default: all.
+    """
+    return Spec(name, "trace", None if every is None else float(to_canonical(every, "ms", f"trace({name!r}) every")), of)
+
+
+def mean(name: str) -> Spec:
+    """Running mean of a variable over the run, with O(1) memory; lands in `result.summaries`."""
+    return Spec(name, "mean")
+
+
+@dataclass(eq=False)
+class Recorder:
+    """One resolved recorder."""
+
+    name: str
+    kind: str  # spikes, trace, mean
+    group: Group | None
+    start: int
+    n: int
+    path: tuple  # where the value stands: ("z", key), ("edges", tag, key) or ("current", slot)
+    ids: np.ndarray
+    every: int
+    unit: str
+
+    def read(self, program, ready, state, fired):
+        """The value in this step, one per recorded cell."""
+        if self.kind == "spikes":
+            return fired[self.group.index][self.start : self.start + self.n]
+        if self.path[0] == "edges":
+            whole = state["edges"][self.path[1]][self.path[2]]
+        elif self.path[0] == "current":
+            whole = _current(program, self.path[1], ready, state)[self.start : self.start + self.n]
+        else:
+            whole = state["z"][self.group.index][self.path[1]][self.start : self.start + self.n]
+        return whole if len(self.ids) == self.n else whole[jnp.asarray(self.ids)]
+
+
+def _current(program, slot, ready, state):
+    """Current of a slot at the end of the step; needs no weighted sums."""
+    g = slot.group
+
+    def one(z, bound):
+        env = {"t": jnp.zeros((), dtype()), "dt": jnp.asarray(program.dt, dtype())}
+        return jnp.asarray(slot.synapse.__bind__(bound).call("current", cell.slot_values(slot, z, env)), dtype())
+
+    return map_cells(one, g.n, state["z"][g.index], ready["bound"][slot.tag])
+
+
+def known_records(program: Program) -> dict[str, tuple]:
+    """Every name that can be recorded: name -> (kind, group, start, n, path, unit)."""
+    out, layout = {}, program.layout
+    for g in layout.groups:
+        for m in g.members:
+            if "spike" in g.model.__methods__:
+                out[f"{m.name}.spikes"] = ("spikes", g, m.start, m.n, (), "1")
+            for s, spec in g.model.__states__.items():
+                out[f"{m.name}.{s}"] = ("trace", g, m.start, m.n, ("z", s), spec.unit or "1")
+    for slot in layout.slots:
+        for name in slot.projections:
+            a, b = slot.spans[name]
+            for s, spec in slot.synapse.__states__.items():
+                if spec.on == "post":
+                    out[f"{name}.{s}"] = ("trace", slot.group, a, b - a, ("z", f"{slot.tag}/{s}"), spec.unit or "1")
+            if "current" in slot.synapse.__methods__ and not slot.synapse.__outputs__ and cell.per_target(slot.synapse):
+                unit = slot.group.model.__inputs__[slot.into].unit or "1"
+                out[f"{name}.current"] = ("trace", slot.group, a, b - a, ("current", slot), unit)
+    for t in layout.terminals:
+        for name in t.projections:
+            for s, spec in t.synapse.__states__.items():
+                if spec.on == "pre":
+                    out[f"{name}.{s}"] = ("trace", t.group, t.member.start, t.member.n, ("z", f"{t.tag}/{s}"), spec.unit or "1")
+    for e in program.edge_blocks:
+        for s in e.states:
+            out[f"{e.projection}.{s}"] = ("trace", None, 0, e.n_edges, ("edges", e.tag, s), e.synapse.__states__[s].unit or "1")
+    return out
+
+
+def resolve(net, program: Program, record) -> list[Recorder]:
+    """Recorders for what the user listed.
+
+    Raises:
+        UnknownNameError: a name fits nothing that can be recorded.
+        CompileError: `every` is off the grid, `of` selects cells that do not exist.
+    """
+    known = known_records(program)
+    out: dict[str, Recorder] = {}
+    for item in [record] if isinstance(record, str | Spec) else record:
+        spec = item if isinstance(item, Spec) else Spec(item, "spikes" if str(item).endswith(".spikes") else "trace")
+        if not isinstance(spec.name, str):
+            raise CompileError(f"record: {item!r} is no name; write for example 'exc.spikes' or bs.trace('exc.v', every=1.0)")
+        for name in match(spec.name, known, "record"):
+            kind, group, start, n, path, unit = known[name]
+            kind = "mean" if spec.kind == "mean" and kind == "trace" else kind
+            ids = _cells(net, name, spec.of, n)
+            key = f"mean {name}" if kind == "mean" else name
+            out[key] = Recorder(name, kind, group, start, n, path, ids, _stride(spec, program.dt), unit)
+    return list(out.values())
+
+
+def _stride(spec, dt):
+    if spec.every is None:
+        return 1
+    stride = int(np.rint(spec.every / dt))
+    if stride < 1 or abs(stride * dt - spec.every) > 1e-6 * spec.every:
+        raise CompileError(f"trace({spec.name!r}, every={spec.every:g}): not a multiple of dt = {dt:g} ms; write every={max(1, stride) * dt:g}")
+    return stride
+
+
+def _cells(net, name, of, n):
+    if of is None:
+        return np.arange(n)
+    owner = name.rpartition(".")[0]
+    if isinstance(of, Population):
+        if of.name != owner:
+            raise CompileError(f"trace({name!r}, of={of}): the part belongs to {of.name!r}; take cells of {owner!r}")
+        return np.asarray(of.index)
+    population = net.populations.get(owner)
+    if population is not None:
+        return np.asarray(population[of if isinstance(of, str | slice | list | tuple | np.ndarray) else [of]].index)
+    ids = np.arange(n)[of] if isinstance(of, slice) else np.atleast_1d(np.asarray(of))
+    if len(ids) == 0 or ids.min() < 0 or ids.max() >= n:
+        raise CompileError(f"trace({name!r}, of={of}): there are indices 0..{n - 1}")
+    return ids
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TracedTrace:
+    """A trace inside a traced run: jax arrays. values (n_samples, n), times (n_samples,) ms."""
+
+    values: Any
+    times: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TracedResult:
+    """What `sim.run` returns under jax transformations: a pytree of jax arrays.
+
+    spikes: name -> (n_steps, n) floats; traces: name -> TracedTrace; summaries; state; ok: no state became non-finite.
+    """
+
+    spikes: dict
+    traces: dict
+    summaries: dict
+    state: Any
+    ok: Any
+
+    def __getitem__(self, name):
+        for held in (self.spikes, self.summaries):
+            if name.removesuffix(".spikes") in held:
+                return held[name.removesuffix(".spikes")]
+        if name in self.traces:
+            return self.traces[name].values
+        from .errors import UnknownNameError
+
+        raise UnknownNameError(unknown("record", name, [*self.spikes, *self.traces, *self.summaries]))

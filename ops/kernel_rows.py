@@ -1,0 +1,128 @@
+"""Inner loops of the native CPU operators: one row of the graph at a time, in numba.
+
+Imports numba, so import it only through `native.py`. Every function says whether all targets were inside their array:
+a target outside stops the walk and becomes an error of the XLA call, never a read or write outside.
+"""
+
+import numpy as np
+from numba import njit
+
+from .call_frame import ARGUMENTS, RESULTS, at, batch_index, buffer, dim, is_wrong, widen
+
+INT32, PRED = 4, 1  # XLA_FFI_DataType codes
+INDPTR, INDICES, DELAYS, STEP, ACTIVE = 2, 3, 4, 5, 6  # argument numbers of the graph
+
+
+@njit(error_model="numpy")
+def graph_is_wrong(frame, n_batch):
+    """True unless the five arrays of the graph have their dtypes and ranks."""
+    return (
+        is_wrong(frame, ARGUMENTS, INDPTR, INT32, n_batch + 1)
+        or is_wrong(frame, ARGUMENTS, INDICES, INT32, n_batch + 1)
+        or is_wrong(frame, ARGUMENTS, DELAYS, INT32, n_batch + 1)
+        or is_wrong(frame, ARGUMENTS, STEP, INT32, n_batch)
+        or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1)
+    )
+
+
+@njit(error_model="numpy")
+def element(frame, side, i, n_batch, flat, n_trailing, dtype):
+    """Pointer to the part of buffer `i` that belongs to batch element `flat`."""
+    buf = buffer(frame, side, i)
+    size = 1
+    for axis in range(n_batch, n_batch + n_trailing):
+        size *= dim(buf, axis)
+    return at(buf[3], batch_index(frame, buf, n_batch, flat) * size, dtype)
+
+
+@njit(error_model="numpy")
+def fill_zero(frame, dtype):
+    buf = buffer(frame, RESULTS, 0)
+    size = 1
+    for axis in range(buf[4]):
+        size *= dim(buf, axis)
+    out = at(buf[3], 0, dtype)
+    for i in range(size):
+        out[i] = dtype(0)
+
+
+@njit(error_model="numpy")
+def ring_base(frame, n_batch, flat, n_slots):
+    """Slot of the current step."""
+    return np.int64(element(frame, ARGUMENTS, STEP, n_batch, flat, 0, np.int32)[0]) % n_slots if n_slots > 0 else 0
+
+
+@njit(error_model="numpy", inline="always")
+def address(e, indices, delays, has_delays, slot, n_slots, n_post):
+    """Flat target of edge `e` in (n_slots, n_post), or -1 where it is outside.
+
+    Packed edges hold delay * n_post + target in `indices`; otherwise the delay is read beside it.
+    """
+    total = n_slots * n_post
+    target = np.int64(indices[e])
+    if has_delays:
+        if target < 0 or target >= n_post:
+            return np.int64(-1)
+        row = slot + np.int64(delays[e])
+        if row >= n_slots:
+            row -= n_slots
+        elif row < 0:
+            row += n_slots
+        if row < 0 or row >= n_slots:  # a delay beyond the ring: rare, so the slow modulo waits for it
+            row = row % n_slots
+        return row * n_post + target
+    if target < 0 or target >= total:
+        return np.int64(-1)
+    target += slot * n_post
+    return target - total if target >= total else target
+
+
+@njit(error_model="numpy")
+def scatter_row(lo, hi, value, w, w_step, indices, delays, has_delays, slot, n_slots, n_post, out):
+    """out[address(e)] += value * w[e] over one row; False at the first target outside."""
+    for e in range(lo, hi):
+        a = address(e, indices, delays, has_delays, slot, n_slots, n_post)
+        if a < 0:
+            return False
+        out[a] += value * type(value)(widen(w[e * w_step]))
+    return True
+
+
+@njit(error_model="numpy")
+def outer_row(lo, hi, value, x, g_step, indices, delays, has_delays, slot, n_slots, n_post, g):
+    """g[e] += value * x[address(e)] over one row; False at the first target outside."""
+    for e in range(lo, hi):
+        a = address(e, indices, delays, has_delays, slot, n_slots, n_post)
+        if a < 0:
+            return False
+        g[e * g_step] += value * x[a]
+    return True
+
+
+@njit(error_model="numpy")
+def gather_row(lo, hi, zero, x, w, w_step, indices, delays, has_delays, slot, n_slots, n_post):
+    """(sum of w[e] * x[address(e)] over one row, whether all targets were inside).
+
+    Four partial sums hide the latency of the additions; their order is fixed, so the bits are.
+    """
+    a0, a1, a2, a3 = zero, zero, zero, zero
+    e = lo
+    while e + 4 <= hi:
+        i = address(e, indices, delays, has_delays, slot, n_slots, n_post)
+        j = address(e + 1, indices, delays, has_delays, slot, n_slots, n_post)
+        k = address(e + 2, indices, delays, has_delays, slot, n_slots, n_post)
+        m = address(e + 3, indices, delays, has_delays, slot, n_slots, n_post)
+        if (i | j | k | m) < 0:
+            return zero, False
+        a0 += type(zero)(widen(w[e * w_step])) * x[i]
+        a1 += type(zero)(widen(w[(e + 1) * w_step])) * x[j]
+        a2 += type(zero)(widen(w[(e + 2) * w_step])) * x[k]
+        a3 += type(zero)(widen(w[(e + 3) * w_step])) * x[m]
+        e += 4
+    while e < hi:
+        i = address(e, indices, delays, has_delays, slot, n_slots, n_post)
+        if i < 0:
+            return zero, False
+        a0 += type(zero)(widen(w[e * w_step])) * x[i]
+        e += 1
+    return (a0 + a1) + (a2 + a3), True
