@@ -76,15 +76,20 @@ def why_no_gpu(found: list[str] | None, plugins: dict[str, str], jaxlib: str, pl
     return f"{name} {its} is installed but does not start; jax says why in its own messages", fix
 
 
-def operators() -> list[str]:
-    """The operator back ends, one line each; a broken installation is told, not raised."""
+def operators() -> list[tuple[str, str]]:
+    """The back end that each platform gets, and which can run; a broken installation is told, not raised."""
     try:
         from brainsim.ops import backends
 
-        told = backends()
+        table = backends()
     except Exception as error:
-        return [f"do not load: {type(error).__name__}: {error}"]
-    return [f"{name}: {state}" for name, state in told.items()] if isinstance(told, dict) else [str(x) for x in told]
+        return [("broken", f"{type(error).__name__}: {error}")]
+    lines = [(f"on {platform}", name) for platform, name in table.pop("choice").items()]
+    which = {}
+    for operator, states in table.items():
+        for name, state in states.items():
+            which.setdefault((name, state), []).append(operator)
+    return lines + [(name, f"{state}: {', '.join(names)}") for (name, state), names in which.items()]
 
 
 def cache() -> str:
@@ -96,28 +101,28 @@ def cache() -> str:
     return f"{folder} ({size / 1e6:.1f} MB)"
 
 
-def report() -> dict[str, dict]:
-    """All that `bs.info()` prints, as a dict of sections."""
+def report() -> dict[str, list[tuple[str, str]]]:
+    """All that `bs.info()` prints: sections of (label, text)."""
     seen, error = devices()
     found, platforms = gpus(), os.environ.get("JAX_PLATFORMS", "")
-    device = {"jax uses": ", ".join(seen) or f"nothing: {error}"}
+    device = [("jax uses", ", ".join(seen) or f"nothing: {error}")]
     if found:
-        device["machine has"] = "; ".join(found)
+        device.append(("machine has", "; ".join(found)))
     if not any(name.startswith(("gpu", "cuda")) for name in seen):
         plugins = {name: text for name in PLUGINS if (text := installed(name))}
-        device["no GPU"], fix = why_no_gpu(found, plugins, installed("jaxlib") or "", platforms)
-        if fix:
-            device["to fix"] = fix
+        reason, fix = why_no_gpu(found, plugins, installed("jaxlib") or "", platforms)
+        device += [("no GPU", reason), ("to fix", fix)][: 2 if fix else 1]
+    device += [("cores", str(os.cpu_count())), ("float64", "on" if jax.config.jax_enable_x64 else "off")]
     return {
-        "versions": {
-            "brainsim": installed("brainsim-jax") or "not installed",
-            "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-            **{name: installed(name) or "missing" for name in PACKAGES},
-            **{name: installed(name) or "not installed (optional)" for name in OPTIONAL},
-        },
-        "device": {**device, "cores": str(os.cpu_count()), "float64": "on" if jax.config.jax_enable_x64 else "off"},
-        "operators": dict(enumerate(operators())),
-        "compiled programs": {"cache": cache()},
+        "versions": [
+            ("brainsim", installed("brainsim-jax") or "not installed"),
+            ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+            *((name, installed(name) or "missing") for name in PACKAGES),
+            *((name, installed(name) or "not installed (optional)") for name in OPTIONAL),
+        ],
+        "device": device,
+        "operators": operators(),
+        "compiled programs": [("cache", cache())],
     }
 
 
@@ -128,8 +133,8 @@ def info() -> None:
     """
     for section, lines in report().items():
         print(section)
-        for name, text in lines.items():
-            print(f"  {text}" if isinstance(name, int) else f"  {name:<12} {text}")
+        for label, text in lines:
+            print(f"  {label:<12} {text}")
 
 
 def cite(style: str = "text") -> str:

@@ -143,7 +143,7 @@ class normal(Distribution):
         if not low < high:
             return f"low must be below high, got low={self.low}, high={self.high}"
         if self.sd == 0:
-            return None if low <= self.mean <= high else "with sd=0 every value is the mean, which lies outside [low, high]"
+            return None if low <= self.mean <= high else "sd is 0 and the mean lies outside [low, high]; move the mean"
         inside = _tail((low - self.mean) / self.sd) - _tail((high - self.mean) / self.sd)
         if inside < 1e-4:  # redrawing would hardly end
             return f"only a fraction {inside:.1g} of values lies between low and high; move the mean or the limits"
@@ -266,7 +266,7 @@ def as_values(spec, n: int, rng: np.random.Generator, unit, what: str, distance=
         raise ParameterError(f"{what} is {spec.__name__} without arguments; write bs.{spec.__name__}(...)")
     if callable(spec):
         if distance is None:
-            raise ParameterError(f"{what} is a function of distance, but cells have no positions; give net.add positions=")
+            raise ParameterError(f"{what} is a function of distance: give positions= to net.add, or values instead")
         spec = spec(np.asarray(distance, np.float64))
     values = to_canonical(spec, unit, what)
     if np.ndim(values) == 0 or np.shape(values) == (n,):

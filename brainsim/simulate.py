@@ -108,6 +108,8 @@ class Simulation:
                         f"input {name!r} takes {spec.unit}, but {type(drive).__name__} yields spikes; connect it through a synapse: "
                         f"net.connect(bs.poisson(...), {m.name!r}, ...)"
                     )
+                if drive.events and np.any(np.asarray(getattr(drive, "steps", 1)) == 0):
+                    raise RunError(f"input {name!r}: a source cannot spike at 0 ms, before the first step; start at {self.dt:g} ms")
                 drive.check(m.n, self.dt, first, steps, f"input {name}")
                 out[name], feeds[name] = drive, Feed(m.n, (g, m, f"in/{key}"))
         for name, port in self.program.drives.items():

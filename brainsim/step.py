@@ -43,8 +43,9 @@ def advance(program, topology, ready, state, drives, seed):
 def run_drives(s: Step):
     """Value of every drive in this step; events of connected drives go to their receivers."""
     s.values, carries = {}, {}
-    for name, (drive, n, _) in s.drives.items():
-        offset = s.program.drives[name].delay if name in s.program.drives else 0
+    for name, (drive, n, place) in s.drives.items():
+        # a spike given to a source at time t is found at the end of the step that ends at t
+        offset = s.program.drives[name].delay if place is None else -1 if drive.events else 0
         key = s.stream(name)
         s.values[name], carries[name] = drive.value(s.now - offset, s.program.dt, n, key, s.old["drives"][name])
     s.new["drives"] = carries

@@ -1,8 +1,7 @@
 """Units: scale factors, the meaning of unit strings, and the one door through which user values come in.
 
 Inside brainsim every number is a plain float in one coherent set: ms, mV, pA, nS, pF, GOhm, um, Pa, mM. Coherent means
-that no conversion factor appears: nS*mV = pA, pF*mV/ms = pA, GOhm*pA = mV, um**4*Pa/(Pa*ms*um) = um**3/ms.
-The factors below bring a number into that set: ``5*second`` is 5000.0, ``0.3*nA`` is 300.0.
+that no conversion factor appears: nS*mV = pA, pF*mV/ms = pA. The factors below lead there: ``0.3*nA`` is 300.0.
 """
 
 import ast

@@ -71,7 +71,7 @@ def _is_zero(tangent):
 
 
 def _sum_tangents(parts, result):
-    total = functools.reduce(ad.add_tangents, parts, ad.Zero.from_primal_value(result))
+    total = functools.reduce(ad.add_tangents, parts, ad.Zero(jax.typeof(result).to_tangent_aval()))
     return result, total
 
 

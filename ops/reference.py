@@ -19,8 +19,8 @@ def event_csr(spikes, weights, indptr, indices, *, n_post):
 def ring_deliver(ring, spikes, weights, indptr, indices, delays, step):
     """ring[(step + delays[e]) % n_slots, indices[e]] + spikes[row(e)] * weights[e] over spiking rows."""
     n_slots, n_post = ring.shape
-    spike = spikes[_row(indptr, indices)].astype(ring.dtype)
-    contribution = jnp.where(spike != 0, spike * jnp.asarray(weights).astype(ring.dtype), jnp.zeros((), ring.dtype))
+    spike = _spike_of_edges(spikes, indptr, indices).astype(ring.dtype)
+    contribution = spike * _unless_silent(spike, jnp.asarray(weights).astype(ring.dtype))
     hits = _target(indices, delays, step, n_slots, n_post)[:, None] == jnp.arange(n_slots * n_post, dtype=jnp.int32)[None, :]
     added = jnp.sum(jnp.where(hits, contribution[:, None], jnp.zeros((), ring.dtype)), axis=0)
     return ring + added.reshape(ring.shape)
@@ -42,9 +42,19 @@ def ring_gather(ring, weights, indptr, indices, delays, step):
 
 def edge_outer(spikes, ring, indptr, indices, delays, step):
     """g[e] = spikes[row(e)] * ring[(step + delays[e]) % n_slots, indices[e]], zero where the row is silent."""
-    spike = spikes[_row(indptr, indices)].astype(ring.dtype)
+    spike = _spike_of_edges(spikes, indptr, indices).astype(ring.dtype)
     values = ring.reshape(-1)[_target(indices, delays, step, *ring.shape)]
-    return jnp.where(spike != 0, spike * values, jnp.zeros((), ring.dtype))
+    return spike * _unless_silent(spike, values)
+
+
+def _unless_silent(spike, values):
+    """The values, with nan and inf at zero where the spike is zero: silence hides them, and its derivative is kept."""
+    return jnp.where((spike != 0) | jnp.isfinite(values), values, jnp.zeros((), values.dtype))
+
+
+def _spike_of_edges(spikes, indptr, indices):
+    """The spike of the row of every edge; zero for edges behind the last row."""
+    return spikes.at[_row(indptr, indices)].get(mode="fill", fill_value=0)
 
 
 def _row(indptr, indices):

@@ -51,7 +51,7 @@ def outer(s, x, indptr, indices, delays, step, active, *, n_weights, batch):
 
     def single(s, x, indptr, indices, delays, step):
         address, inside = addresses(indices, delays, step, n_slots, n_post)
-        spike = s[row_of_edges(indptr, indices.shape[0])]
+        spike = s.at[row_of_edges(indptr, indices.shape[0])].get(mode="fill", fill_value=0)  # edges of no row
         product = spike.astype(x.dtype) * x.reshape(-1)[address]
         g = jnp.where(inside & spike.astype(bool), product, jnp.zeros((), x.dtype))
         return g if n_weights == indices.shape[0] else jnp.sum(g, keepdims=True)

@@ -50,7 +50,14 @@ def test_info_tells_what_a_bug_report_needs(capsys):
         "cache",
     ):
         assert word in out
-    assert "do not load" not in out
+    assert "broken" not in out
+
+
+def test_info_survives_broken_operators(monkeypatch, capsys):
+    """It is the command that one runs when something does not work."""
+    monkeypatch.setitem(sys.modules, "brainsim.ops", None)
+    assert cli.main(["info"]) == 0
+    assert "broken       ModuleNotFoundError" in capsys.readouterr().out
 
 
 def test_info_tells_the_cache(tmp_path):

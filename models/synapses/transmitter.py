@@ -10,9 +10,9 @@ import jax.numpy as jnp
 def concentration(pulse, dt, height):
     """Transmitter (mM) during a step: `height` while the pulse lasts.
 
-    Half a step of slack keeps a rounding error of the countdown from adding a whole step to the pulse.
+    A quarter of a step of slack keeps a rounding error of the countdown from adding a whole step to the pulse.
     """
-    return jnp.where(pulse > 0.5 * dt, height, 0.0)
+    return jnp.where(pulse > 0.25 * dt, height, 0.0)
 
 
 def countdown(pulse, dt):

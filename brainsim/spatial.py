@@ -1,0 +1,123 @@
+"""Distances between cells, and profiles of distance: probabilities of connection, weights or delays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import ConnectError, ParameterError
+from .units import to_canonical
+
+__all__ = ["distances", "exponential_decay", "gaussian", "pairs_within"]
+
+BLOCK = 2_000_000  # pairs looked at together
+
+
+@dataclass(frozen=True)
+class gaussian:
+    """p_max * exp(-distance**2 / (2 sigma**2)).
+
+    Args:
+        sigma: width in um, a number or ``"100 um"``.
+        p_max: value at distance 0.
+
+    Example:
+        >>> float(gaussian("0.1 mm", 0.5)(0.0))
+        0.5
+    """
+
+    sigma: float
+    p_max: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "sigma", _positive(self.sigma, "gaussian: sigma"))
+        object.__setattr__(self, "p_max", float(to_canonical(self.p_max, "1", "gaussian: p_max")))
+
+    def __call__(self, distance):
+        return self.p_max * np.exp(-0.5 * (np.asarray(distance, np.float64) / self.sigma) ** 2)
+
+
+@dataclass(frozen=True)
+class exponential_decay:
+    """p_max * exp(-distance / lambda_).
+
+    Args:
+        lambda_: length constant in um, a number or ``"100 um"``.
+        p_max: value at distance 0.
+    """
+
+    lambda_: float
+    p_max: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "lambda_", _positive(self.lambda_, "exponential_decay: lambda_"))
+        object.__setattr__(self, "p_max", float(to_canonical(self.p_max, "1", "exponential_decay: p_max")))
+
+    def __call__(self, distance):
+        return self.p_max * np.exp(-np.asarray(distance, np.float64) / self.lambda_)
+
+
+def _positive(x, what):
+    x = float(to_canonical(x, "um", what))
+    if x <= 0:
+        raise ParameterError(f"{what} must be above 0 um, got {x:g}")
+    return x
+
+
+def positions_of(positions, n: int, side: str, rule) -> np.ndarray:
+    """Positions of one side, checked: (n, d) finite floats in um."""
+    if positions is None:
+        raise ConnectError(f"{rule!r} needs positions of the {side} cells; give net.add positions= of shape ({n}, 2)")
+    positions = np.asarray(to_canonical(positions, "um", f"positions of the {side} cells"))
+    if positions.ndim != 2 or len(positions) != n:
+        raise ConnectError(f"positions of the {side} cells have shape {positions.shape}; give ({n}, 2) or ({n}, 3)")
+    return positions
+
+
+def distances(a, b, periodic=None) -> np.ndarray:
+    """Euclidean distances between positions, along the last axis.
+
+    Args:
+        a, b: (..., d) positions in um.
+        periodic: edge lengths of a box that repeats, (d,) or one number, in um; the shortest way counts.
+    """
+    step = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    if periodic is not None:
+        step -= np.asarray(periodic) * np.round(step / periodic)
+    return np.sqrt(np.einsum("...d,...d->...", step, step))
+
+
+def pairs_within(pre, post, max_distance=None, periodic=None):
+    """All pairs of cells not farther apart than `max_distance`, in blocks, sorted by (pre, post).
+
+    Args:
+        pre, post: (n_pre, d) and (n_post, d) positions in um.
+        max_distance: in um; None takes all pairs.
+        periodic: as in `distances`.
+
+    Yields:
+        (pre, post, distance) of a block: index arrays and um. A search tree (scipy, imported here) finds the pairs of
+        large populations; the result is the same without it.
+    """
+    block = max(1, BLOCK // max(1, len(post)))
+    tree = None
+    if max_distance is not None and len(pre) > block:
+        from scipy.spatial import cKDTree
+
+        box = None if periodic is None else np.broadcast_to(np.asarray(periodic, np.float64), post.shape[1:])
+        wrap = (lambda x: x) if box is None else (lambda x: np.mod(x, box) % box)  # twice: -1e-20 % 1 is 1
+        tree = cKDTree(wrap(post), boxsize=box)
+        block = 2_000
+    for start in range(0, len(pre), block):
+        part = pre[start : start + block]
+        if tree is None:
+            d = distances(part[:, None], post[None], periodic)
+            i, j = np.nonzero(np.ones(d.shape, bool) if max_distance is None else d <= max_distance)
+            yield i + start, j, d[i, j]
+            continue
+        found = cKDTree(wrap(part), boxsize=box)
+        near = found.sparse_distance_matrix(tree, max_distance * (1 + 1e-9), output_type="ndarray")
+        order = np.lexsort((near["j"], near["i"]))
+        i, j = near["i"][order], near["j"][order]
+        d = distances(part[i], post[j], periodic)  # the same numbers as without a tree
+        keep = d <= max_distance
+        yield i[keep] + start, j[keep], d[keep]

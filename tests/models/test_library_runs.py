@@ -1,0 +1,65 @@
+"""Every model of the library runs: one second, driven down, not at all and up, without a value that is not finite."""
+
+import library
+import numpy as np
+import pytest
+
+import brainsim as bs
+from brainsim.models import LIF, PoissonSource
+
+# what drives a cell well above threshold; pA, or plain numbers for dimensionless inputs. 100 where nothing is said
+STRONG = {
+    "HodgkinHuxley": 1000.0, "TraubMiles": 500.0, "WangBuzsaki": 300.0, "AdEx": 1000.0, "EIF": 200.0, "QIF": 200.0,
+    "Izhikevich": 15.0, "GIF": 200.0, "FitzHughNagumo": 0.8, "HindmarshRose": 3.0, "LinearRate": 1.0,
+    "ThresholdLinearRate": 1.0, "GradedNeuron": 1.0,
+}  # fmt: skip
+SILENT = {"LinearRate", "ThresholdLinearRate", "GradedNeuron"}
+NEURONS = [n for n in library.NAMES if library.model_class(n).KIND == "neuron"]
+SYNAPSES = [n for n in library.NAMES if library.model_class(n).KIND == "synapse"]
+
+
+def driven_network():
+    net, inputs = bs.Network(seed=1), {}
+    for name in NEURONS:
+        cls = library.model_class(name)
+        net.add(name, cls(), 3)
+        if "I" in {a for arguments in cls.__methods__.values() for a in arguments}:
+            inputs[f"{name}.I"] = bs.constant(STRONG.get(name, 100.0) * np.array([-1.0, 0.0, 1.0]))
+    return net, inputs
+
+
+@pytest.fixture(scope="module")
+def neurons():
+    net, inputs = driven_network()
+    record = [f"{name}.{state}" for name in NEURONS for state in library.model_class(name).__states__]
+    return net.run(1000.0, dt=0.1, inputs=inputs, record=["*.spikes", *(bs.trace(r, every=0.5) for r in record)])
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_neuron_runs_for_a_second(name, neurons):
+    for state in library.model_class(name).__states__:
+        values = neurons.traces[f"{name}.{state}"].values
+        assert values.shape == (2000, 3) and np.isfinite(values).all(), state
+
+
+@pytest.mark.parametrize("name", [n for n in NEURONS if n not in {*SILENT, "PoissonSource", "SpikeSource"}])
+def test_neuron_fires_when_driven(name, neurons):
+    down, _, up = neurons.spikes[name].counts()
+    assert down == 0
+    assert 1 <= up <= 600
+
+
+@pytest.mark.parametrize("name", SYNAPSES)
+def test_synapse_runs_for_a_second(name):
+    cls = library.model_class(name)
+    net = bs.Network(seed=2)
+    post = net.add("post", LIF(), 4)
+    reads = {a for arguments in cls.__methods__.values() for a in arguments}
+    pre = net.add("pre", LIF() if "v_pre" in reads else PoissonSource(rate=50.0), 4)
+    net.connect(pre, post, cls(), bs.all_to_all(), weight=0.5, delay=0.0 if cls.symmetric else 1.5)
+    states = [f"pre->post.{state}" for state in cls.__states__]
+    result = net.run(1000.0, dt=0.1, inputs={"post.I": 10.0}, record=["post.v", *states, "post.spikes"])
+    for trace in ["post.v", *states]:
+        values = result.traces[trace].values
+        assert np.isfinite(values).all(), trace
+        assert np.ptp(values) > 0, f"{trace} never moves"
