@@ -32,10 +32,10 @@ demo: .venv/.plot
 	$(BIN)/brainsim demo --out out/demo $(ARGS)
 
 test: .venv/.test
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not gpu" $(ARGS)
 
 test-all: .venv/.test
-	$(BIN)/python -m pytest -n $(JOBS) -m "not gpu" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not gpu" $(ARGS)
 
 test-gpu: .venv/.test
 	JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu $(ARGS)
@@ -46,7 +46,7 @@ lint: .venv/.lint
 	@rm -rf build/types && mkdir -p build/types
 	@cp -R brainsim build/types/brainsim && cp -R ops models build/types/brainsim/
 	$(BIN)/python docs/snippets.py build/types
-	$(BIN)/basedpyright build/types/*.py
+	$(BIN)/basedpyright --pythonpath $(BIN)/python build/types/*.py
 
 format: .venv/.lint
 	$(BIN)/ruff check --fix .

@@ -21,9 +21,9 @@ def _info(_) -> None:
 
 
 def _demo(args) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
     from brainsim.models.circuits.worm_demo import main as touch_the_worm
 
-    args.out.mkdir(parents=True, exist_ok=True)
     touch_the_worm(out=args.out, quick=args.quick)
 
 

@@ -1,206 +1,296 @@
-"""Connectivity: rules that say which cells are connected, and `Edges`, what they make.
+"""Connectivity: rules that say which cells are connected.
 
-A rule draws exactly what its name says: `fixed_probability` gives a binomial number of edges also for small populations and
-small p, `fixed_indegree` exactly k edges for every target. The same generator gives the same edges.
+A rule draws exactly what its name says: `fixed_probability` gives a binomial number of edges also for small populations
+and small p, `fixed_indegree` exactly k edges for every target. The same generator gives the same edges.
 """
 
-import math
-import warnings
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from .edges import Edges
 from .errors import ConnectError, ParameterError
+from .rule import CheckedRule, Rule
 from .sampling import bernoulli_slots, distinct_in_rows, skip
-from .spatial import pairs_within, positions_of
-from .units import to_canonical
+from .spatial import distance_dependent
 
 __all__ = [
     "Edges", "Rule", "all_to_all", "distance_dependent", "fixed_indegree", "fixed_outdegree", "fixed_probability",
     "fixed_total_number", "from_edges", "from_matrix", "one_to_one", "small_world",
 ]  # fmt: skip
-BYTES = 40  # of memory per edge while edges are drawn: the slots, both indices, and a mask
 
 
-@dataclass(frozen=True, eq=False)
-class Edges:
-    """Directed edges, sorted by (pre, post). Edges between the same two cells may repeat.
+@dataclass(frozen=True)
+class all_to_all(CheckedRule):
+    """Every source with every target.
 
     Args:
-        pre, post: (n_edges,) indices; kept as int32.
-        n_pre, n_post: numbers of cells on both sides.
-        weight, delay: (n_edges,) values in the order in which `pre` and `post` are given, or None; kept as float64.
-
-    Raises:
-        ConnectError: index out of range or not whole (the first bad row is named), arrays of different lengths.
-        ParameterError: a weight or delay that is not finite, a negative delay.
+        autapses: whether a cell connects to itself.
     """
 
-    pre: np.ndarray
-    post: np.ndarray
-    n_pre: int
-    n_post: int
-    weight: np.ndarray | None = None
-    delay: np.ndarray | None = None
+    autapses: bool = True
+
+    def _expected(self, sides):
+        return sides.n_pre * sides.n_post - (0 if self.autapses else len(sides.autapses))
+
+    def _draw(self, sides, rng):
+        return sides.edges(np.arange(sides.n_pre * sides.n_post), self.autapses)
+
+
+@dataclass(frozen=True)
+class one_to_one(CheckedRule):
+    """Source i with target i; both sides have the same size."""
+
+    def _expected(self, sides):
+        if sides.n_pre != sides.n_post:
+            raise ConnectError(
+                f"one_to_one needs sides of one size, got {sides.n_pre} sources and {sides.n_post} targets; "
+                f"connect parts of one size, such as exc[:{min(sides.n_pre, sides.n_post)}]"
+            )
+        return sides.n_pre
+
+    def _draw(self, sides, rng):
+        return sides.edges(np.arange(sides.n_pre) * (sides.n_post + 1))
+
+
+@dataclass(frozen=True)
+class fixed_probability(CheckedRule):
+    """Every pair with probability p, independently: the number of edges is exactly binomial.
+
+    Args:
+        p: probability of a pair.
+        autapses: whether a cell may connect to itself.
+    """
+
+    p: float
+    autapses: bool = True
+
+    def _expected(self, sides):
+        return self.p * (sides.n_pre * sides.n_post - (0 if self.autapses else len(sides.autapses)))
+
+    def _draw(self, sides, rng):
+        return sides.edges(bernoulli_slots(sides.n_pre * sides.n_post, self.p, rng), self.autapses)
+
+
+class _FixedDegree(CheckedRule):
+    """k partners for every cell of one side, drawn from the other side."""
+
+    def _partners(self, sides):
+        """(cells, partners, own): sizes, and for each cell the partner that is the same cell, or -1."""
+        raise NotImplementedError
+
+    def _expected(self, sides):
+        cells, partners, own = self._partners(sides)
+        available = (partners - (own >= 0)).min(initial=partners)
+        if cells and self.k and (available < 1 or (not self.multapses and available < self.k)):
+            why = "" if self.multapses else " without multapses (repeated edges)"
+            raise ConnectError(
+                f"{self!r}: {self.k} edges per cell are impossible{why}: there are only {available} partners; "
+                f"write k={available}" + ("" if self.multapses or not available else " or multapses=True")
+            )
+        return cells * self.k
+
+    def _pairs(self, sides, rng):
+        """Cell and partner of every edge."""
+        cells, partners, own = self._partners(sides)
+        available = partners - (own >= 0)
+        if self.multapses:
+            cell = np.repeat(np.arange(cells), self.k)
+            partner = rng.integers(0, np.repeat(available, self.k))
+        else:
+            keys = distinct_in_rows(np.full(cells, self.k), available, rng)
+            cell, partner = np.divmod(keys, available.max(initial=1))
+        own = np.where(own < 0, partners, own)[cell]
+        return cell, partner + (partner >= own)  # the cell itself is left out
+
+
+@dataclass(frozen=True)
+class fixed_indegree(_FixedDegree):
+    """Every target receives exactly k edges from sources drawn at random.
+
+    With multapses sources are drawn with replacement, so that out-degrees are binomial(k * n_post, 1 / n_pre).
+
+    Args:
+        k: edges per target.
+        multapses: whether a pair may be connected more than once.
+        autapses: whether a cell may connect to itself.
+    """
+
+    k: int
+    multapses: bool = True
+    autapses: bool = True
+
+    def _partners(self, sides):
+        own = np.full(sides.n_post, -1) if self.autapses or sides.own is None else sides.own
+        return sides.n_post, sides.n_pre, own
+
+    def _draw(self, sides, rng):
+        post, pre = self._pairs(sides, rng)
+        return sides.edges(np.sort(pre * sides.n_post + post))
+
+
+@dataclass(frozen=True)
+class fixed_outdegree(_FixedDegree):
+    """Every source sends exactly k edges to targets drawn at random; see `fixed_indegree`."""
+
+    k: int
+    multapses: bool = True
+    autapses: bool = True
+
+    def _partners(self, sides):
+        own = np.full(sides.n_pre, -1)
+        if not self.autapses and sides.own is not None:
+            post = np.flatnonzero(sides.own >= 0)
+            own[sides.own[post]] = post
+        return sides.n_pre, sides.n_post, own
+
+    def _draw(self, sides, rng):
+        pre, post = self._pairs(sides, rng)
+        return sides.edges(np.sort(pre * sides.n_post + post))
+
+
+@dataclass(frozen=True)
+class fixed_total_number(CheckedRule):
+    """Exactly n edges between pairs drawn at random.
+
+    Args:
+        n: number of edges.
+        multapses: whether a pair may be connected more than once.
+        autapses: whether a cell may connect to itself.
+    """
+
+    n: int
+    multapses: bool = True
+    autapses: bool = True
+
+    def _expected(self, sides):
+        pairs = sides.n_pre * sides.n_post - (0 if self.autapses else len(sides.autapses))
+        if self.n and (pairs < 1 or (not self.multapses and pairs < self.n)):
+            raise ConnectError(f"{self!r}: impossible, there are only {pairs} pairs; write n={pairs} or less")
+        return self.n
+
+    def _draw(self, sides, rng):
+        holes = np.empty(0, np.int64) if self.autapses else sides.autapses
+        pairs = sides.n_pre * sides.n_post - len(holes)
+        if self.multapses:
+            slots = np.sort(rng.integers(0, max(1, pairs), self.n))
+        else:
+            slots = distinct_in_rows([self.n], [pairs], rng)
+        return sides.edges(skip(slots, holes))
+
+
+@dataclass(frozen=True)
+class small_world(CheckedRule):
+    """Directed Watts-Strogatz graph on a ring: k nearest neighbours, each edge rewired with probability p_rewire.
+
+    A rewired edge keeps its source; its target is drawn from all cells to which the source does not connect yet. There
+    are no autapses and no multapses, every out-degree is k; p_rewire=1 gives a random graph.
+
+    Args:
+        k: even number of neighbours, k/2 on each side.
+        p_rewire: probability that an edge is rewired.
+
+    References:
+        Watts & Strogatz (1998), Collective dynamics of small-world networks, 10.1038/30918.
+    """
+
+    k: int
+    p_rewire: float
+
+    def _expected(self, sides):
+        n = sides.n_pre
+        if sides.own is None or n != sides.n_post or np.any(sides.own != np.arange(n)):
+            raise ConnectError(f"{self!r} is a graph within one population, got two; connect a population to itself")
+        if self.k % 2 or self.k >= n:
+            k = min(self.k, max(n - 1, 0)) // 2 * 2
+            raise ConnectError(f"{self!r}: k must be even and below the number of cells, {n}; write k={k}")
+        return n * self.k
+
+    def _draw(self, sides, rng):
+        n = sides.n_pre
+        steps = np.concatenate([np.arange(1, self.k // 2 + 1), n - np.arange(1, self.k // 2 + 1)])
+        # In these keys, source * (n - 1) + (target - source - 1) mod n, a cell itself does not occur.
+        kept = rng.random((n, self.k)) >= self.p_rewire
+        keys = (np.arange(n)[:, None] * (n - 1) + steps - 1)[kept]
+        keys = distinct_in_rows(self.k - kept.sum(1), np.full(n, n - 1), rng, taken=np.sort(keys))
+        pre, step = np.divmod(keys, max(1, n - 1))
+        return sides.edges(np.sort(pre * n + (pre + step + 1) % n))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class from_edges(Rule):
+    """Edges given as lists.
+
+    Args:
+        pre, post: (n_edges,) indices from 0; pairs may repeat.
+        weight, delay: (n_edges,) values in the unit of the synapse and in ms, or one number, or None.
+    """
+
+    pre: Any
+    post: Any
+    weight: Any = None
+    delay: Any = None
 
     def __post_init__(self):
-        pre, post = _indices(self.pre, self.n_pre, "pre"), _indices(self.post, self.n_post, "post")
-        if len(pre) != len(post):
-            raise ConnectError(f"{len(pre)} values of pre but {len(post)} of post; give both ends of every edge")
-        made = {"pre": pre, "post": post, "weight": _column(self.weight, len(pre), "weight"),
-                "delay": _column(self.delay, len(pre), "delay")}  # fmt: skip
-        key = pre.astype(np.int64) * self.n_post + post
-        if np.any(key[1:] < key[:-1]):
-            order = np.argsort(key, kind="stable")
-            made = {name: None if x is None else x[order] for name, x in made.items()}
-        for name, x in made.items():
-            object.__setattr__(self, name, x)
+        for name in ("pre", "post"):
+            object.__setattr__(self, name, np.array(getattr(self, name)))
+        n = 2**31 - 1  # the sizes of the populations are not known yet, everything else can be checked
+        if self.pre.size or self.post.size:
+            Edges(self.pre, self.post, n, n, self.weight, self.delay)
 
-    def __len__(self):
+    def _expected(self, sides):
         return len(self.pre)
 
-    @property
-    def duplicates(self) -> int:
-        """Number of edges that repeat an earlier pair (pre, post)."""
-        return int(np.count_nonzero((self.pre[1:] == self.pre[:-1]) & (self.post[1:] == self.post[:-1])))
-
-    @property
-    def in_degree(self) -> np.ndarray:
-        """(n_post,) number of edges that reach each target."""
-        return np.bincount(self.post, minlength=self.n_post)
-
-    @property
-    def out_degree(self) -> np.ndarray:
-        """(n_pre,) number of edges that leave each source."""
-        return np.bincount(self.pre, minlength=self.n_pre)
+    def _draw(self, sides, rng):
+        if not self.pre.size:
+            return sides.edges(np.empty(0, np.int64))
+        return Edges(self.pre, self.post, sides.n_pre, sides.n_post, self.weight, self.delay)
 
     def __repr__(self):
-        more = "".join(f", with {name}" for name in ("weight", "delay") if getattr(self, name) is not None)
-        return f"Edges({self.n_pre} -> {self.n_post} cells, {len(self)} edges, {self.duplicates} duplicates{more})"
+        return f"from_edges({len(self.pre)} edges)"
 
 
-def _whole(values, side):
-    """One-dimensional whole numbers; floats without a fraction are accepted because text files give floats."""
-    values = np.asarray(values)
-    if values.ndim != 1 or values.dtype.kind not in "iuf":
-        kind = "a mask; write numpy.flatnonzero(mask)" if values.dtype == bool else f"{values.dtype} of shape {values.shape}"
-        raise ConnectError(f"{side} must be a list of indices, got {kind}")
-    if values.dtype.kind == "f":
-        bad = np.flatnonzero(~(values == np.floor(values)) | np.isinf(values))
+@dataclass(frozen=True, eq=False, repr=False)
+class from_matrix(Rule):
+    """Edges and weights given as a matrix [pre, post]: rows are sources.
+
+    Args:
+        matrix: (n_pre, n_post), dense or scipy.sparse. Entries that are not 0 are edges with that weight, entries that
+            a sparse matrix stores are edges even if 0, a boolean matrix gives edges without weight.
+    """
+
+    matrix: Any
+
+    def __post_init__(self):
+        if callable(getattr(self.matrix, "tocoo", None)):
+            coo = self.matrix.tocoo(copy=True)
+            coo.sum_duplicates()
+            table = (coo.row, coo.col, coo.data)
+        else:
+            dense = np.asarray(self.matrix)
+            if dense.ndim != 2:
+                raise ConnectError(f"from_matrix needs a matrix [pre, post], got shape {dense.shape}")
+            table = (*np.nonzero(dense), dense[np.nonzero(dense)])
+        pre, post, weight = table
+        if weight.dtype.kind not in "biuf":
+            raise ConnectError(f"from_matrix needs numbers, got {weight.dtype}")
+        bad = np.flatnonzero(~np.isfinite(weight))
         if bad.size:
-            raise ConnectError(f"row {bad[0]}: {side}={values[bad[0]]} is not an index; give whole numbers")
-    return values
+            at = f"[{pre[bad[0]]}, {post[bad[0]]}]"
+            raise ParameterError(f"from_matrix: the entry {at} is {weight[bad[0]]}; write 0 where there is no edge")
+        object.__setattr__(self, "_table", (pre, post, None if weight.dtype == bool else weight))
 
-
-def _indices(values, n, side):
-    """Indices as int32, checked on the host: jax would clamp or drop what is out of range."""
-    values = _whole(values, side)
-    bad = np.flatnonzero((values < 0) | (values >= n))
-    if bad.size:
-        cells = f"there are {n} {side} cells, with indices 0 to {n - 1}" if n else f"there are no {side} cells"
-        more = f" ({bad.size} rows are out of range)" if bad.size > 1 else ""
-        raise ConnectError(f"row {bad[0]}: {side}={int(values[bad[0]])}, but {cells}{more}; counting starts at 0")
-    return values.astype(np.int32)
-
-
-def _column(values, n, name):
-    """Weights or delays of given edges."""
-    if values is None:
+    def _expected(self, sides):
+        shape, need = tuple(self.matrix.shape), (sides.n_pre, sides.n_post)
+        if shape != need:
+            hint = "it seems transposed, write from_matrix(matrix.T)" if shape == need[::-1] else "rows are sources"
+            raise ConnectError(f"the matrix has shape {shape}, but [pre, post] are {need} cells; {hint}")
         return None
-    values = np.asarray(values)
-    if values.dtype.kind not in "iuf" or values.shape not in ((), (n,)):
-        raise ConnectError(f"{name} has shape {values.shape} and type {values.dtype}, but there are {n} edges; give {n} numbers")
-    values = np.broadcast_to(values, (n,)).astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(values) | ((values < 0) if name == "delay" else False))
-    if bad.size:
-        need = "finite and at least 0 ms" if name == "delay" else "finite"
-        raise ParameterError(f"row {bad[0]}: {name}={values[bad[0]]} must be {need}")
-    return values
 
+    def _draw(self, sides, rng):
+        pre, post, weight = self._table
+        return Edges(pre, post, sides.n_pre, sides.n_post, weight)
 
-@dataclass(frozen=True, eq=False)
-class _Sides:
-    """What a rule knows about both sides. `own` is, for each target, the source that is the same cell, or -1."""
-
-    n_pre: int
-    n_post: int
-    own: np.ndarray | None
-    pre_positions: Any
-    post_positions: Any
-
-    @property
-    def autapses(self):
-        """Sorted slots pre * n_post + post at which a cell would meet itself."""
-        if self.own is None:
-            return np.empty(0, np.int64)
-        post = np.flatnonzero(self.own >= 0)
-        return np.sort(self.own[post] * self.n_post + post)
-
-    def edges(self, slots, keep_autapses=True):
-        """Edges from slots."""
-        pre, post = np.divmod(slots, max(1, self.n_post))
-        if not keep_autapses and self.own is not None:
-            other = self.own[post] != pre
-            pre, post = pre[other], post[other]
-        return Edges(pre, post, self.n_pre, self.n_post)
-
-
-def _own(n_pre, n_post, pre_ids, post_ids):
-    pre_ids = np.arange(n_pre) if pre_ids is None else np.asarray(pre_ids, np.int64)
-    post_ids = np.arange(n_post) if post_ids is None else np.asarray(post_ids, np.int64)
-    where = np.full(max(pre_ids.max(initial=0), post_ids.max(initial=0)) + 1, -1, np.int64)
-    where[pre_ids] = np.arange(len(pre_ids))
-    return where[post_ids]
-
-
-class Rule(ABC):
-    """A connectivity rule: a frozen description that draws edges when it meets a generator."""
-
-    def edges(self, n_pre, n_post, rng, *, pre_ids=None, post_ids=None, same=False, pre_positions=None, post_positions=None):
-        """Draw edges.
-
-        Args:
-            n_pre, n_post: numbers of source and target cells; edges are numbered 0 .. n-1 on each side.
-            rng: numpy.random.Generator, such as `brainsim.distributions.generator(seed, name)`.
-            pre_ids, post_ids: (n_pre,) and (n_post,) numbers of the cells in their population, for parts of one.
-            same: both sides belong to one population, so that equal ids are one cell: an edge between them is an autapse.
-            pre_positions, post_positions: (n, d) positions in um, for rules of distance.
-
-        Returns:
-            Edges.
-        """
-        own = _own(n_pre, n_post, pre_ids, post_ids) if same else None
-        sides = _Sides(int(n_pre), int(n_post), own, pre_positions, post_positions)
-        expected = self._expected(sides)
-        self._check_memory(expected, sides)
-        made = self._draw(sides, rng)
-        if not len(made) and (expected is None or expected > 0):
-            hint = "" if expected is None else f", {expected:.3g} were expected"
-            warnings.warn(f"{self!r} from {n_pre} to {n_post} cells drew no edges{hint}", stacklevel=2)
-        return made
-
-    def _check_memory(self, expected, sides):
-        need, free = (expected or 0) * BYTES, _free_memory()
-        if (expected or 0) >= 2**31 or need > free:
-            limit = "more than 2**31 - 1" if expected >= 2**31 else f"more than the {free / 1e9:.3g} GB of free memory"
-            raise ConnectError(
-                f"{self!r} from {sides.n_pre} to {sides.n_post} cells makes about {expected:.3g} edges ({need:.3g} bytes while"
-                f" they are drawn), {limit}; connect fewer cells or fewer pairs"
-            )
-
-    @abstractmethod
-    def _expected(self, sides) -> float | None:
-        """Expected number of edges; None if it is not known beforehand. Raises ConnectError if the rule cannot be met."""
-
-    @abstractmethod
-    def _draw(self, sides, rng) -> Edges: ...
-
-
-def _free_memory():
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return math.inf  # other systems: not known
+    def __repr__(self):
+        return f"from_matrix({' x '.join(map(str, self.matrix.shape))}, {len(self._table[0])} edges)"

@@ -456,3 +456,8 @@ def as_drive(given, n, steps, what) -> Drive:
         if not np.isfinite(values).all():
             raise RunError(f"{what} is not finite; give finite values")
     return Constant(given)
+
+
+def with_leaf(given: Drive, name: str, value) -> Drive:
+    """A copy of a drive with one of its values replaced."""
+    return replace(given, **{name: value})

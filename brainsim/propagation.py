@@ -45,7 +45,7 @@ _ALIKE = {
     **{"max": "takes the larger of", "min": "takes the smaller of", "select_n": "chooses between"},
 }
 _ROOTS = {"sqrt": 1 / 2, "rsqrt": -1 / 2, "cbrt": 1 / 3, "square": 2}
-_CALLS = set("jit pjit closed_call core_call remat checkpoint custom_jvp_call custom_vjp_call".split())
+_CALLS = set("jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call".split())
 
 
 def units_of_result(call, names, units, shapes, where, code):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from . import statistics
 from .errors import RunError, UnknownNameError, unknown
+from .names import match
 from .recorded import Spikes, Trace
 
 __all__ = ["PopulationRate", "Result", "Spikes", "Trace"]
@@ -84,8 +84,8 @@ class Result:
         return self.spikes[name]
 
     def _select(self, pattern: str | None) -> dict[str, Spikes]:
-        chosen = {k: s for k, s in self.spikes.items() if pattern is None or fnmatchcase(k, pattern)}
-        return chosen if chosen or pattern is None else {pattern: self._spikes(pattern)}
+        names = self.spikes if pattern is None else match(pattern, self.spikes, "population with spikes")
+        return {name: self.spikes[name] for name in names}
 
     def rates(self, bin: float | None = None, name: str | None = None) -> dict[str, Any]:
         """Mean firing rates in Hz: {population: rate}.

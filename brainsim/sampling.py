@@ -56,8 +56,8 @@ def distinct_in_rows(need, m, rng: np.random.Generator, taken=None) -> np.ndarra
     need, m = np.asarray(need, np.int64).copy(), np.asarray(m, np.int64)
     if not need.any():
         return np.empty(0, np.int64) if taken is None else taken
-    if taken is None and 4 * need.max() > m.min():
-        return _distinct_dense(need, m, rng)
+    if taken is None and 2 * need.max() > m.max() + 1:  # the rest is smaller
+        return _complement(distinct_in_rows(m - need, m, rng, np.empty(0, np.int64)), m)
     # Drawing until enough different values are there gives a uniform subset: nothing tells the values apart.
     stride, parts = int(m.max()), [] if taken is None else [taken]
     while need.any():
@@ -72,23 +72,15 @@ def distinct_in_rows(need, m, rng: np.random.Generator, taken=None) -> np.ndarra
     return np.sort(np.concatenate(parts))
 
 
-def _distinct_dense(need, m, rng):
-    """The same where a good part of all values is taken: the smallest of random numbers, in blocks of rows."""
-    stride, keys = int(m.max()), []
-    block = max(1, 2_000_000 // stride)
-    for start in range(0, len(need), block):
-        want, limit = need[start : start + block, None], m[start : start + block, None]
-        draw = rng.random((len(want), stride))
-        draw[np.arange(stride) >= limit] = 2.0  # values that this row does not have come last
-        rank = np.empty(draw.shape, np.int64)
-        np.put_along_axis(rank, np.argsort(draw, axis=1), np.arange(stride), axis=1)
-        row, value = np.nonzero(rank < want)
-        keys.append((row + start) * stride + value)
-    return np.concatenate(keys)
+def _complement(keys, m):
+    """All keys row * max(m) + value that are not among the given ones."""
+    left = np.arange(m.max()) < m[:, None]
+    left.ravel()[keys] = False
+    return np.flatnonzero(left)
 
 
 def skip(values, holes):
-    """Numbers 0, 1, 2, ... renamed so that they leave out the sorted `holes`: r becomes the r-th number not in holes."""
+    """Renames 0, 1, 2, ... so that the sorted `holes` are left out: r becomes the r-th number that is no hole."""
     return values + np.searchsorted(holes - np.arange(len(holes)), values, side="right")
 
 

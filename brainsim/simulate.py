@@ -24,7 +24,7 @@ from .progress import Progress
 from .record import Recorder, TracedResult, TracedTrace, resolve
 from .recorded import Spikes, Trace
 from .result import Result
-from .step import advance
+from .step import advance, all_spikes
 from .surrogate import Surrogate
 from .units import to_canonical
 
@@ -76,6 +76,8 @@ class Simulation:
         self._prepare = jax.jit(lambda topology, params: prepare(self.program, topology, params))
         self._start = jax.jit(lambda params, drives: initial_state(self.program, params, self._with_facts(drives)))
         self._chunk = jax.jit(self._chunk_body, donate_argnums=(5,))
+        spans = [(r.group.source_start + r.start, r.group.source_start + r.start + r.n) for r in recorders if r.kind == "spikes"]
+        self._span = (min(a for a, _ in spans), max(b for _, b in spans)) if spans else (0, 0)
         self._stride = int(np.lcm.reduce([r.every for r in recorders if r.kind == "trace"] or [1]))
 
     @property
@@ -147,13 +149,15 @@ class Simulation:
             state, buffers = carry
             state, fired = step(state)
             out = dict(buffers)
+            if "spikes" in buffers:
+                # one buffer for all recorded populations: a write costs as much as the arithmetic of a small network
+                hit = all_spikes(self.program, fired)[self._span[0] : self._span[1]] > 0.5
+                out["spikes"] = jax.lax.dynamic_update_index_in_dim(buffers["spikes"], hit, i, 0)
             for key, r in self._keyed():
-                value = r.read(self.program, ready, state, fired)
                 if r.kind == "mean":
-                    out[key] = buffers[key] + value
-                else:
-                    value = value > 0.5 if r.kind == "spikes" else value
-                    row = i if r.every == 1 else i // r.every
+                    out[key] = buffers[key] + r.read(self.program, ready, state, fired)
+                elif r.kind == "trace":
+                    value, row = r.read(self.program, ready, state, fired), (i if r.every == 1 else i // r.every)
                     out[key] = jax.lax.dynamic_update_index_in_dim(buffers[key], value, row, 0)
             return state, out
 
@@ -165,14 +169,15 @@ class Simulation:
 
     def _capacity(self):
         """Steps of one chunk: what the buffers hold, a multiple of every sampling interval."""
-        per_step = sum(len(r.ids) * (1 if r.kind == "spikes" else 4 / r.every) for r in self.recorders if r.kind != "mean")
+        per_step = self._span[1] - self._span[0] + sum(len(r.ids) * 4 / r.every for r in self.recorders if r.kind == "trace")
         steps = int(np.clip(CHUNK_BYTES // max(per_step, 1), 20, MAX_CHUNK))
         return max(1, steps // self._stride) * self._stride
 
     def _buffers(self, capacity):
         shape = lambda r: (len(r.ids),) if r.kind == "mean" else (-(-capacity // r.every), len(r.ids))
-        kind = lambda r: bool if r.kind == "spikes" else dtype()
-        return {key: jnp.zeros(shape(r), kind(r)) for key, r in self._keyed()}
+        out = {key: jnp.zeros(shape(r), dtype()) for key, r in self._keyed() if r.kind != "spikes"}
+        width = self._span[1] - self._span[0]
+        return {**out, "spikes": jnp.zeros((capacity, width), bool)} if width else out
 
     # ---- running ------------------------------------------------------------------------------------------------
 
@@ -323,16 +328,19 @@ class Simulation:
     def _collect(self, buffers, first, steps) -> Result:
         """What one chunk recorded, as NumPy; the buffers are used again."""
         spikes, traces = {}, {}
+        width = self._span[1] - self._span[0]
+        if width:
+            row, source = np.divmod(np.flatnonzero(np.asarray(buffers["spikes"])[:steps].reshape(-1)), width)
+            times, source = (first + row + 1) * self.dt, source + self._span[0]
         for key, r in self._keyed():
             if r.kind == "spikes":
-                n = len(r.ids)
-                hit = np.flatnonzero(np.asarray(buffers[key])[:steps].reshape(-1))
-                row, cell = np.divmod(hit, n)
-                spikes[r.name.removesuffix(".spikes")] = Spikes((first + row + 1) * self.dt, cell, n)
+                low = r.group.source_start + r.start
+                mine = (source >= low) & (source < low + r.n)
+                spikes[r.name.removesuffix(".spikes")] = Spikes(times[mine], source[mine] - low, r.n)
             elif r.kind == "trace":
                 rows = steps // r.every
-                times = (first + np.arange(1, rows + 1) * r.every) * self.dt
-                traces[r.name] = Trace(np.array(buffers[key][:rows]), times, r.ids, r.unit)
+                at = (first + np.arange(1, rows + 1) * r.every) * self.dt
+                traces[r.name] = Trace(np.array(buffers[key][:rows]), at, r.ids, r.unit)
         return Result(
             spikes, traces, {}, duration=steps * self.dt, t_start=first * self.dt, dt=self.dt, seed=self.program.seed,
             meta=self._meta(),

@@ -1,13 +1,16 @@
-"""Distances between cells, and profiles of distance: probabilities of connection, weights or delays."""
+"""Distances between cells, profiles of distance (for probabilities, weights, delays), and the rule that uses them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .errors import ConnectError, ParameterError
+from .rule import CheckedRule
 from .units import to_canonical
 
-__all__ = ["distances", "exponential_decay", "gaussian", "pairs_within"]
+__all__ = ["distance_dependent", "distances", "exponential_decay", "gaussian", "pairs_within"]
 
 BLOCK = 2_000_000  # pairs looked at together
 
@@ -121,3 +124,55 @@ def pairs_within(pre, post, max_distance=None, periodic=None):
         d = distances(part[i], post[j], periodic)  # the same numbers as without a tree
         keep = d <= max_distance
         yield i[keep] + start, j[keep], d[keep]
+
+
+@dataclass(frozen=True)
+class distance_dependent(CheckedRule):
+    """Every pair with a probability that is a function of the distance.
+
+    Args:
+        profile: function of an array of distances in um that gives probabilities, such as `gaussian` or a lambda.
+        max_distance: no edges beyond it, in um or ``"1 mm"``; makes large populations fast.
+        periodic: edge lengths in um of a box that repeats, (d,) or one number.
+        autapses: whether a cell may connect to itself.
+    """
+
+    profile: Callable
+    max_distance: float | None = None
+    periodic: Any = None
+    autapses: bool = True
+
+    def __post_init__(self):
+        if not callable(self.profile):
+            raise ParameterError(f"distance_dependent needs a function, got {self.profile!r}; write bs.gaussian(100.0)")
+        super().__post_init__()
+        if self.max_distance is not None:
+            object.__setattr__(self, "max_distance", _positive(self.max_distance, "distance_dependent: max_distance"))
+        if self.periodic is not None:
+            box = np.atleast_1d(to_canonical(self.periodic, "um", "distance_dependent: periodic"))
+            if np.any(box <= 0):
+                raise ParameterError(f"distance_dependent: periodic must be above 0 um, got {self.periodic}")
+            object.__setattr__(self, "periodic", tuple(box.tolist()))
+
+    def _expected(self, sides):
+        return None
+
+    def _draw(self, sides, rng):
+        a = positions_of(sides.pre_positions, sides.n_pre, "pre", self)
+        b = positions_of(sides.post_positions, sides.n_post, "post", self)
+        found = [np.empty(0, np.int64)]
+        for pre, post, d in pairs_within(a, b, self.max_distance, self.periodic):
+            hit = rng.random(len(d)) < self._probabilities(d)
+            found.append(pre[hit].astype(np.int64) * sides.n_post + post[hit])
+        return sides.edges(np.concatenate(found), self.autapses)
+
+    def _probabilities(self, d):
+        p = np.asarray(to_canonical(self.profile(d), "1", f"{self!r}: the profile"))
+        if p.shape not in ((), d.shape):
+            raise ConnectError(f"{self!r}: the profile gives shape {p.shape} for {len(d)} distances; return one each")
+        p = np.broadcast_to(p, d.shape)
+        bad = np.flatnonzero((p < 0) | (p > 1))
+        if bad.size:
+            i = bad[0]
+            raise ParameterError(f"{self!r}: the profile gives {p[i]:g} at {d[i]:g} um; it must lie between 0 and 1")
+        return p

@@ -75,6 +75,7 @@ def deliver(s: Step):
                 else part
             )
         s.z[group][name] = s.z[group][name] + part
+    s.arrived = {r.index: dict(s.z[r.index]) for r in program.receivers if r.kind == "cell"}
 
 
 def _can_hold(group, state):
@@ -373,7 +374,12 @@ def detect_and_reset(s: Step):
             continue
         if env is None:
             env = couplings_light(s)
+        # one pass over the cells: without the barrier XLA computes the step again for every reader of the spikes
+        s.z[g.index] = jax.lax.optimization_barrier(s.z[g.index])
         distance = _distance(s, g, s.z[g.index], env[g.index])
+        if g.index in s.arrived and g.model.spike_on == "level":
+            # a jump crosses the threshold when it arrives; at the end of the step part of it has decayed already
+            distance = jnp.maximum(distance, _distance(s, g, s.arrived[g.index], env[g.index]))
         fired = spike(distance, program.surrogate, program.smooth)
         if g.model.spike_on == "crossing":
             fired = fired * (s.old["distance"][g.index] <= 0)
@@ -453,9 +459,7 @@ def remember(s: Step, spikes):
     program = s.program
     history = dict(s.old["history"])
     if "spikes" in history:
-        sources = [spikes[g.index] for g in program.groups if g.source_start is not None]
-        every = sources[0] if len(sources) == 1 else jnp.concatenate(sources)
-        history["spikes"] = _push(history["spikes"], every, s.now)
+        history["spikes"] = _push(history["spikes"], all_spikes(program, spikes), s.now)
     for name, sender in program.sent.items():
         values = _values_at_source(s, sender, spikes)
         if values is not None:
@@ -469,6 +473,12 @@ def remember(s: Step, spikes):
             now = outputs(s, c.terminal, s.z, env, c.moving)
             sent[c.tag] = {k: _push(h, now[k], s.now) for k, h in sent[c.tag].items()}
     s.new["sent"] = sent
+
+
+def all_spikes(program, spikes):
+    """Spikes of all sources by their global id."""
+    sources = [spikes[g.index] for g in program.groups if g.source_start is not None]
+    return sources[0] if len(sources) == 1 else jnp.concatenate(sources)
 
 
 def _push(history, row, now):

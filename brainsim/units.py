@@ -109,10 +109,10 @@ def _usual_name(powers):
     """A product of base units as one writes it: "nS", else a quotient such as "mV/ms", else powers of the bases."""
     names = ("1", "ms", "mV", "pA", "nS", "GOhm", "pF", "um", "Pa", "mM", "um^2", "um^3", "pA*ms", "mV*pA", "mV*ms")
     known = {_parse(n).powers: n for n in names}
-    for divisor in ("1", "ms", "mV", "pA", "um", "um^2", "um^3", "nS", "mM", "ms**0.5"):
+    terms = [(p > 0, f"{b}**{abs(float(p)):g}".removesuffix("**1")) for b, p in zip(BASES, powers) if p]
+    for divisor in ("1", "ms", "mV", "pA", "um", "um^2", "um^3", "nS", "mM", "ms**0.5")[: 10 if len(terms) > 1 else 1]:
         if name := known.get((Dimension(1.0, powers) * _parse(divisor)).powers):
             return name if divisor == "1" else f"{name}/{divisor}"
-    terms = [(p > 0, f"{b}**{abs(float(p)):g}".removesuffix("**1")) for b, p in zip(BASES, powers) if p]
     return "/".join(["*".join(t for up, t in terms if up) or "1", *(t for up, t in terms if not up)])
 
 
@@ -169,7 +169,6 @@ def _evaluate(node, unit):
 
 
 def _named(name, unit):
-    """A single unit name, prefix included."""
     if name in _WHOLE:
         scale, *powers = _WHOLE[name]
     else:
@@ -177,7 +176,9 @@ def _named(name, unit):
         split = [(p, b) for p, b in split if p in _PREFIXES and (p not in _RARE or b in _RARE[p].split())]
         if not split:
             usual = [k for k, v in globals().items() if isinstance(v, float)] + ["s", "rad", "deg", "degC", "K"]
-            raise UnitError(f"{unit!r} is not a unit: {unknown('unit', name, usual)}")
+            alike = " or ".join(repr(u) for u in usual if u.lower() == name.lower())
+            why = f"there is no unit {name!r}; did you mean {alike}?" if alike else unknown("unit", name, usual)
+            raise UnitError(f"{unit!r} is not a unit: {why}")
         prefix, base = min(split, key=lambda pair: len(pair[0]))  # "mol" is a mole, not a milli-"ol"
         scale, *powers = _PREFIXED[base]
         scale = _tidy(scale * _PREFIXES[prefix])
@@ -289,8 +290,7 @@ def _rescale(value, factor):
 
 def _wanted(target):
     """What was declared, in words: "time (ms)", "a plain number", "a value in mV/ms**0.5"."""
-    bare = target.plain or target.kind.startswith("value")
-    return f"a {target.kind}" if bare else f"{target.kind} ({target})"
+    return f"a {target.kind}" if target.plain or "value" in target.kind else f"{target.kind} ({target})"
 
 
 def _refusal(what, target, given, number=20.0, error=UnitError):

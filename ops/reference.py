@@ -21,7 +21,8 @@ def ring_deliver(ring, spikes, weights, indptr, indices, delays, step):
     n_slots, n_post = ring.shape
     spike = _spike_of_edges(spikes, indptr, indices).astype(ring.dtype)
     contribution = spike * _unless_silent(spike, jnp.asarray(weights).astype(ring.dtype))
-    hits = _target(indices, delays, step, n_slots, n_post)[:, None] == jnp.arange(n_slots * n_post, dtype=jnp.int32)[None, :]
+    cells = jnp.arange(n_slots * n_post, dtype=jnp.int32)
+    hits = _target(indices, delays, step, n_slots, n_post)[:, None] == cells[None, :]
     added = jnp.sum(jnp.where(hits, contribution[:, None], jnp.zeros((), ring.dtype)), axis=0)
     return ring + added.reshape(ring.shape)
 

@@ -1,6 +1,8 @@
 """Connectomes: the embedded worm, what is refused, files, and the fixed point of the graded worm network."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -256,7 +258,7 @@ def test_hopf_point_and_its_slope(network, celegans, reference, x64):
     assert abs(value.real) < 1e-9 and 1e3 * value.imag == pytest.approx(known["omega_per_s"], rel=1e-6)
     assert 1e7 * slope.real == pytest.approx(known["slope_per_s_per_1e4"], rel=1e-5)
     back = jax.grad(lambda a: leading(a).real)(known["amplitude"])
-    assert back == pytest.approx(slope.real, rel=1e-9)
+    assert float(back) == pytest.approx(float(slope.real), rel=1e-9)
 
 
 @pytest.mark.parametrize("amplitude, lost", [(1.4e4, None), (1.0e4, None), (2.0e4, "PVC")])
@@ -271,6 +273,27 @@ def test_touch(celegans, amplitude, lost):
         assert row["period"] == pytest.approx(known[0], rel=0.01)
         assert row["energy"] == pytest.approx(known[1], abs=1e-3)
         assert row["amplitude_mV"] == pytest.approx(known[2], rel=0.03)
+
+
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")
+def test_interactome_variant(celegans, data, x64):
+    """The matrices of the Neural Interactome program: another Hopf point, in their own order of cells."""
+    folder = data("celegans_interactome/Gs.npy").parent
+    names = ast.literal_eval((folder / "neuron_names.txt").read_text())
+    names = [re.sub(r"(?<=[A-Z])0+(?=\d)", "", name) for name in names]
+    chemical, gap = np.load(folder / "Gs.npy"), np.triu(np.load(folder / "Gg.npy"))
+    sign = np.where(np.load(folder / "emask.npy").ravel() == 1, -1, 1)
+    made = Connectome.from_edges(
+        names,
+        [(names[j], names[i], chemical[i, j], sign[j]) for i, j in np.argwhere(chemical)],
+        [(names[i], names[j], gap[i, j]) for i, j in np.argwhere(gap)],
+    )
+    assert sorted(names) == sorted(celegans.names) and (len(made.chem), len(made.gap)) == (2305, 561)
+    sim = worm.touch_simulation(made)
+    leading = lambda a: worm.leading_eigenvalue(touched(sim, made, a), made)  # noqa: E731
+    value, slope = jax.jvp(leading, (1.25899e4,), (1.0,))
+    assert abs(value.real) < 1e-6 and 1e3 * value.imag == pytest.approx(2.5939, rel=1e-4)
+    assert 1e7 * slope.real == pytest.approx(2.9894, rel=1e-4)
 
 
 def test_gain_derivative():
@@ -292,3 +315,12 @@ def test_report_has_a_line_for_every_run():
     settled = {"amplitude": 1e4, "ablated": None, "outcome": "settles", "period": np.nan, "energy": np.nan}
     text = worm.report([{**settled, "amplitude_mV": 0.0, "reference": None}])
     assert text.count("settles") == 2 and "SciPy" in text
+
+
+def test_published_table_is_the_reference_file(reference):
+    runs = {(run["amplitude"], None): run for run in reference["runs"]}
+    runs |= {(2.0e4, name): run for name, run in reference["ablations_at_2e4"].items()}
+    assert set(runs) == set(worm.REFERENCE)
+    for key, known in worm.REFERENCE.items():
+        found = [runs[key][name] for name in ("period_s", "two_mode_energy", "amplitude_mV")]
+        assert found[2] < worm.STILL if known is None else found == pytest.approx(known, rel=5e-4)

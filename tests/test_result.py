@@ -44,8 +44,13 @@ def test_spikes_do_not_freeze_the_arrays_they_were_given():
 
 @pytest.mark.parametrize(
     "times, indices, n_cells, message",
-    [([1.0], [0, 1], 2, "equal length"), ([np.nan], [0], 1, "finite"), ([1.0], [2], 2, "0 to n_cells"), ([1.0], [-1], 2, "-1")],
-)  # fmt: skip
+    [
+        ([1.0], [0, 1], 2, "equal length"),
+        ([np.nan], [0], 1, "finite"),
+        ([1.0], [2], 2, "0 to n_cells"),
+        ([1.0], [-1], 2, "-1"),
+    ],
+)
 def test_impossible_spikes_are_refused(times, indices, n_cells, message):
     with pytest.raises(ParameterError, match=message):
         Spikes(times, indices, n_cells)

@@ -10,7 +10,7 @@ from .activity import psd, raster, rate
 from .curves import fi_curve
 from .matrix import weights
 from .overview import plot_result
-from .phase import phase_plane
+from .phase import fixed_points, phase_plane
 from .style import PALETTE, colours
 from .traces import trace
 from .wiring import graph
@@ -19,6 +19,7 @@ __all__ = [
     "PALETTE",
     "colours",
     "fi_curve",
+    "fixed_points",
     "graph",
     "phase_plane",
     "plot_result",

@@ -27,7 +27,7 @@ def raster(result, names=None, ax=None, *, order="index", strip=True, window=Non
         order: "index" or "rate" (cells with the highest rate on top of their band).
         strip: draw the rates below; with a single `ax` given only if it belongs to a grid, which is then divided.
         window: (start, stop) in ms; default all.
-        bin: width in ms of the bins of the rates; default 1/200 of the time, at least 1 ms.
+        bin: width in ms of the bins of the rates; default 1/200 of the time, more where spikes are few.
         max_points: more spikes than this are thinned at random, and a note says so; default 50,000.
 
     Returns:
@@ -37,13 +37,14 @@ def raster(result, names=None, ax=None, *, order="index", strip=True, window=Non
     names = chosen(result, names)
     axes = _raster_axes(ax, strip)
     window = window or (result.t_start, result.t_stop)
+    style.tidy(axes["raster"])
     _draw_bands(axes["raster"], result, names, order, window, style.MAX_POINTS if max_points is None else max_points)
     axes["raster"].set_xlim(window)
     if "rate" in axes:
-        style.tidy(axes["raster"]).tick_params(labelbottom=False)
+        axes["raster"].tick_params(labelbottom=False)
         rate(result, names, axes["rate"], bin=bin, window=window, legend=False)
     else:
-        style.tidy(axes["raster"], "time (ms)")
+        axes["raster"].set_xlabel("time (ms)", color=style.INK, fontsize=10)
     return axes
 
 
@@ -66,7 +67,7 @@ def _draw_bands(ax, result, names, order, window, max_points):
     if window[0] <= result.t_start:
         spikes = {k: result.spikes[k].between(-np.inf, window[1]) for k in names}
     total, n_cells = sum(map(len, spikes.values())), sum(s.n_cells for s in spikes.values())
-    gap = 0.02 * n_cells if len(names) > 1 else 0.0
+    gap = max(0.02 * n_cells, 1.0) if len(names) > 1 else 0.0
     height = ax.get_window_extent().height * 72 / ax.figure.dpi / max(n_cells, 1)
     bottom, ticks = 0.0, []
     for name, s in spikes.items():
@@ -103,9 +104,10 @@ def _marks(n_cells, height, n_spikes) -> dict:
 
 
 def default_bin(result, window) -> float:
-    """Bin in ms that shows a window well: 1/200 of it on the grid of dt, not below 1 ms unless the window is short."""
+    """Bin in ms that shows a window well: 1/200 of it, wider (up to 1/40) where the spikes are few."""
     length = window[1] - window[0]
-    wanted = max(length / 200, min(1.0, length / 20))
+    rarest = min((len(s) for s in result.spikes.values() if len(s)), default=1) / max(result.duration, 1e-12)
+    wanted = np.clip(6.0 / rarest, max(length / 200, min(1.0, length / 40)), length / 40)
     return max(round(wanted / result.dt), 1) * result.dt
 
 
@@ -114,7 +116,7 @@ def rate(result, names=None, ax=None, *, bin=None, smooth=None, window=None, leg
 
     Args:
         result: a `Result` with spikes. names: populations; default all. ax: axes; default a new figure.
-        bin: width in ms; default 1/200 of the time, at least 1 ms.
+        bin: width in ms; default 1/200 of the time, more where spikes are few.
         smooth: standard deviation in ms of a Gaussian that smooths the rates; default none.
         window: (start, stop) in ms; default all.
 
@@ -124,13 +126,15 @@ def rate(result, names=None, ax=None, *, bin=None, smooth=None, window=None, leg
     ax, table = style.new_axes(ax, (7.2, 2.4)), style.colours(result)
     window = window or (result.t_start, result.t_stop)
     bin = default_bin(result, window) if bin is None else bin
-    for name in chosen(result, names):
+    names = chosen(result, names)
+    for name in names:
         times, values = result.population_rate(name, bin)
         inside = (times >= window[0]) & (times <= window[1])
         values = statistics.smooth(values, smooth / bin) if smooth else values
         colour = style.colour_of(name, table)
         ax.plot(times[inside], values[inside], color=colour, linewidth=1.1, label=name)
-        ax.fill_between(times[inside], values[inside], color=colour, alpha=0.12, linewidth=0)
+        if len(names) == 1:
+            ax.fill_between(times[inside], values[inside], color=colour, alpha=0.15, linewidth=0)
     ax.set_xlim(window)
     ax.set_ylim(bottom=0)
     style.note(ax, f"{bin:.3g} ms bins")

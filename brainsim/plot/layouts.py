@@ -28,35 +28,36 @@ def place_cells(connectome, layout, groups) -> np.ndarray:
 
 
 def body(positions, groups) -> np.ndarray:
-    """Along the longest axis cells stay where they are; sideways they are spread so that they do not overlap.
+    """In the order of the longest axis, crowded stretches widened; sideways stacked by group, so that none overlap.
 
-    Cells of one stretch of the body form a column, ordered by group. Cells of unknown position stand at the end.
+    Cells of unknown position stand at the end.
 
     Args:
-        positions: (n, 2 or 3). groups: (n,) labels, in columns in the order of their first occurrence.
+        positions: (n, 2 or 3). groups: (n,) labels.
 
     Returns:
-        (n, 2): the first column in the units of the positions, the second without meaning, about 1/6 as long.
+        (n, 2) without unit: 0 .. 1 along the body, and a fifth of that across where it is crowded.
     """
     known = np.isfinite(positions).all(axis=1)
     extent = np.ptp(positions[known], axis=0) if known.any() else np.zeros(positions.shape[1])
-    axis = int(np.argmax(extent))
-    length = float(extent[axis]) or 1.0
-    along = positions[:, axis].copy()
-    along[~known] = (along[known].max() if known.any() else 0.0) + 0.06 * length
-    rank = {g: k for k, g in enumerate(dict.fromkeys(groups))}
-    column = np.floor((along - along.min()) / length * 90).astype(int)
-    across = np.zeros(len(along))
+    axis, n = int(np.argmax(extent)), len(positions)
+    place = np.full(n, 1.05)
+    place[known] = (positions[known, axis] - positions[known, axis].min()) / (float(extent[axis]) or 1.0)
+    order = np.argsort(place, kind="stable")
+    place[order] = 0.3 * place[order] + 0.7 * np.arange(n) / max(n - 1, 1)
+    height = {g: k for k, g in enumerate(sorted(set(groups)))}
+    n_columns = max(int(np.sqrt(4.0 * n)), 2)
+    column, across = np.floor(place * n_columns).astype(int), np.zeros(n)
     for c in np.unique(column):
         cells = np.flatnonzero(column == c)
-        cells = cells[np.lexsort((along[cells], [rank[groups[i]] for i in cells]))]
+        cells = cells[np.lexsort((place[cells], [height[groups[i]] for i in cells]))]
         across[cells] = np.arange(len(cells)) - (len(cells) - 1) / 2
-    return np.stack([along, -across * length / 90], axis=1)
+    return np.stack([place, -across / max(np.ptp(across), 8.0) / 5], axis=1)
 
 
 def circle(groups) -> np.ndarray:
     """On a circle, groups together, from the top clockwise."""
-    rank = {g: k for k, g in enumerate(dict.fromkeys(groups))}
+    rank = {g: k for k, g in enumerate(sorted(set(groups)))}
     order = np.argsort([rank[g] for g in groups], kind="stable")
     seat = np.empty(len(groups))
     seat[order] = np.arange(len(groups))

@@ -12,7 +12,7 @@ MARKS = {"stable": style.INK, "unstable": "white", "saddle": style.PALETTE[4]}
 
 
 class FixedPoint(NamedTuple):
-    """Where both derivatives vanish: coordinates, "stable", "unstable" or "saddle", and the eigenvalues (2,) in 1/ms."""
+    """Where both derivatives vanish: "stable", "unstable" or "saddle" by the eigenvalues (2,) in 1/ms."""
 
     x: float
     y: float
@@ -29,7 +29,9 @@ class _Plane:
             raise ParameterError(f"{model!r} is no instance of a model; give for example AdEx()")
         for name in (x, y):
             if "d" + name not in methods:
-                raise UnknownNameError(unknown("state with a derivative", name, [m[1:] for m in methods if m[0] == "d"]))
+                raise UnknownNameError(
+                    unknown("state with a derivative", name, [m[1:] for m in methods if m[0] == "d"])
+                )
         self.model, self.names, self.methods, self.states = model, (x, y), methods, states
         inputs = {k: i.default for k, i in getattr(type(model), "__inputs__", {}).items()}
         self.held = {"t": 0.0, "dt": 0.1, **inputs, **held}
@@ -163,7 +165,9 @@ def phase_plane(model, x="v", y="w", ax=None, *, xlim=None, ylim=None, starts=No
         plane = _Plane(model, x, y, held)
         starts = [(plane.initial(x), plane.initial(y))] if starts is None else list(starts)
         if not starts and (xlim is None or ylim is None):
-            raise ParameterError("without trajectories the limits are not known; give xlim=(low, high), ylim=(low, high)")
+            raise ParameterError(
+                "without trajectories the limits are not known; give xlim=(low, high), ylim=(low, high)"
+            )
         paths = [_trajectory(plane, start, duration, dt) for start in starts]
         xlim, ylim = _limits(paths, xlim, 0), _limits(paths, ylim, 1)
         grid = _grid(plane, xlim, ylim, 200)
@@ -203,7 +207,8 @@ def _draw_path(ax, path, fired):
 def _phase_legend(ax, plane, points, paths):
     line = extras.load("matplotlib.lines").Line2D
     handles = [
-        line([], [], color=style.PALETTE[k], linewidth=1.8, label=f"d{name}/dt = 0") for k, name in enumerate(plane.names)
+        line([], [], color=style.PALETTE[k], linewidth=1.8, label=f"d{name}/dt = 0")
+        for k, name in enumerate(plane.names)
     ]
     if paths:
         handles.append(line([], [], color=style.INK, linewidth=1.1, label="trajectory"))

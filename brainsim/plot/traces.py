@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from ..errors import UnknownNameError, unknown
+from ..errors import ParameterError, UnknownNameError, unknown
 from . import style
 
 SINGLE = 8  # up to this many cells get a line of their own
 MAX_SAMPLES = 20_000  # longer lines are drawn by the extremes of short stretches
 
 
-def trace(result, name: str, cells=None, ax=None, *, spikes="auto", stack=False, window=None):
+def trace(result, name: str, cells=None, ax=None, *, spikes="auto", stack=None, window=None):
     """A recorded variable over time, a line a cell.
 
     Args:
@@ -18,23 +18,21 @@ def trace(result, name: str, cells=None, ax=None, *, spikes="auto", stack=False,
         ax: axes; default a new figure.
         spikes: True paints a line upwards at every spike of a cell; "auto" does so for voltages in mV that stay below
             -20 mV (integrate-and-fire models, whose spikes are not in the voltage); False never.
-        stack: lines above each other with a scale bar instead of on one axis.
+        stack: lines below each other with a scale bar instead of on one axis; default for 2 to 8 spiking cells.
         window: (start, stop) in ms; default all.
-
-    Returns:
-        The axes.
     """
     if name not in result.traces:
         raise UnknownNameError(unknown("trace", name, result.traces))
     record, population = result.traces[name], name.rpartition(".")[0]
     cells = record.indices if cells is None else np.atleast_1d(cells)
-    values = np.stack([record.of(int(c)) for c in cells], axis=1) if len(cells) else record.values
+    if not len(cells):
+        raise ParameterError(f"no cell of {name} to draw; it holds {record.indices.tolist()[:20]}")
     start, stop = window or (result.t_start, result.t_stop)
     inside = (record.times >= start) & (record.times <= stop)
-    times, values = record.times[inside], values[inside]
-    ax = style.new_axes(ax, (7.2, 2.6))
-    colour = style.colour_of(population, style.colours(result))
+    times, values = record.times[inside], np.stack([record.of(int(c))[inside] for c in cells], axis=1)
+    ax, colour = style.new_axes(ax, (7.2, 2.6)), style.colour_of(population, style.colours(result))
     painted = _painted(result, population, record, values, spikes)
+    stack = (painted is not None and 1 < len(cells) <= SINGLE) if stack is None else stack
     step = _spread(values, painted) if stack else 0.0
     if len(cells) > SINGLE and not stack:
         _draw_crowd(ax, times, values, colour)
@@ -104,7 +102,9 @@ def _stacked_axis(ax, values, step, cells, unit):
     ax.set_yticks(middle - step * np.arange(len(cells)), [f"cell {c}" for c in cells])
     length = _round_down(0.5 * step)
     top = middle + 0.5 * step
-    ax.plot([1.01, 1.01], [top - length, top], transform=ax.get_yaxis_transform(), color=style.INK, lw=1.5, clip_on=False)
+    ax.plot(
+        [1.01, 1.01], [top - length, top], transform=ax.get_yaxis_transform(), color=style.INK, lw=1.5, clip_on=False
+    )
     bar = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 8.5, "color": style.INK}
     ax.text(1.02, top - length / 2, f"{length:g} {'' if unit == '1' else unit}", **bar)
 

@@ -3,25 +3,29 @@
 import numpy as np
 
 from .. import extras
-from ..errors import ParameterError
 from ..names import match
 from . import style
 from .layouts import place_cells
 
+DASHES = (0, (2.5, 1.8))
 NAMED = 60  # up to this many cells all names are written
 ARROWS = 80  # up to this many chemical edges have arrow heads
+TYPE_COLOURS = {
+    "sensory": style.PALETTE[2],
+    "inter": style.PALETTE[0],
+    "motor": style.PALETTE[1],
+    "cell": style.PALETTE[0],
+}
+MOST_IN_LEGEND = 10
 SIGN_COLOURS = {1: style.PALETTE[0], -1: style.PALETTE[1], 0: style.GREY}
 SIGN_NAMES = {1: "excitatory", -1: "inhibitory", 0: "sign unknown"}
 
 
-def graph(
-    connectome, ax=None, *, layout=None, color="type", size="degree", edges="source", min_weight=0.0, labels=None
-):
+def graph(connectome, ax=None, *, layout=None, color="type", size="degree", edges="source", min_weight=0, labels=None):
     """Draw a connectome.
 
     Args:
-        connectome: has `names` (n,), `positions` (n, 2 or 3) or None, `columns` of (n,) values, and the edge tables
-            `chem` and `gap` with `pre`, `post`, `weight` and `sign`.
+        connectome: has `names`, `positions` or None, `columns`, and the edge tables `chem` and `gap`.
         ax: axes; default a new figure.
         layout: "body" (along the longest axis of the positions; sideways spread so that cells do not overlap),
             "circular" (groups together), "spring" (needs networkx), or (n, 2) coordinates. Default "body" if there are
@@ -36,23 +40,24 @@ def graph(
         The axes. Chemical edges bend to the left of their way from source to target; gap junctions are dashed.
     """
     match(edges, ("source", "sign"), "colour of edges")
-    layout = layout if layout is not None else "circular" if connectome.positions is None else "body"
+    layout = ("circular" if connectome.positions is None else "body") if layout is None else layout
+    name = layout if isinstance(layout, str) else "given"
     groups = _groups(connectome, color)
     place = place_cells(connectome, layout, groups)
     kept = {kind: _kept(getattr(connectome, kind), min_weight) for kind in ("chem", "gap")}
     degree = sum(np.bincount(end, minlength=len(place)) for e in kept.values() for end in e[:2])
     area = _areas(size, degree)
-    table = {name: style.PALETTE[k % len(style.PALETTE)] for k, name in enumerate(dict.fromkeys(groups))}
+    table = _group_colours(groups)
     fill = np.array([table[g] for g in groups])
-    ax = style.new_axes(ax, (9.5, 3.6) if isinstance(layout, str) and layout == "body" else (6.4, 6.0))
-    lines = _edge_colours(kept["chem"], fill, edges)
-    _draw_chemical(ax, place, kept["chem"], lines, area, inward=isinstance(layout, str) and layout == "circular")
-    _draw_gaps(ax, place, kept["gap"])
+    ax = style.new_axes(ax, (9.5, 3.6) if name == "body" else (6.4, 6.0))
+    round_ = name == "circular"
+    _draw_chemical(ax, place, kept["chem"], _edge_colours(kept["chem"], fill, edges), area, round_)
+    _draw_gaps(ax, place, kept["gap"], round_)
     ax.scatter(*place.T, s=area, c=fill, edgecolors="white", linewidths=0.6, zorder=4)
     ax.margins(0.05)
-    if not (isinstance(layout, str) and layout == "body"):
-        ax.set_aspect("equal")
-    _write_names(ax, connectome.names, place, degree, labels, area)
+    ax.set(aspect="auto" if name == "body" else "equal")
+    shown = _cells_to_name(ax, connectome.names, place, degree, labels)
+    _write_names(ax, connectome.names, place, shown, area, round_)
     _graph_legend(ax, table if len(table) > 1 else {}, kept, edges)
     ax.set_axis_off()
     return ax
@@ -64,6 +69,15 @@ def _groups(connectome, color) -> list[str]:
         return ["cell"] * len(connectome.names)
     match(color, columns, "column of the node table")
     return [str(v) for v in columns[color]]
+
+
+def _group_colours(groups) -> dict[str, str]:
+    """Colour of each group; sensory, inter and motor have the same in every picture."""
+    names = sorted(set(groups))
+    free = [c for c in style.PALETTE if c not in {TYPE_COLOURS.get(name) for name in names}]
+    strangers = [name for name in names if name not in TYPE_COLOURS]
+    table = TYPE_COLOURS | {name: free[k % len(free)] for k, name in enumerate(strangers)}
+    return {name: table[name] for name in names}
 
 
 def _kept(table, min_weight):
@@ -102,13 +116,20 @@ def _bends(start, end, amount) -> np.ndarray:
     return (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * control[:, None] + t**2 * end[:, None]
 
 
-def _draw_chemical(ax, place, chem, colours, area, inward):
+def _chords(start, end) -> np.ndarray:
+    """Quadratic curves (n, 16, 2) drawn towards the origin."""
+    t = np.linspace(0, 1, 16)[None, :, None]
+    control = 0.35 * (start + end)[:, None] / 2
+    return (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * control + t**2 * end[:, None]
+
+
+def _draw_chemical(ax, place, chem, colours, area, round_):
     pre, post, weight, _ = chem
     if not len(pre):
         return
     strength, many = _strength(weight), len(pre) > ARROWS
-    width = (0.25 + 1.1 * strength) if many else (0.8 + 2.2 * strength)
-    alpha = float(np.clip(14.0 / np.sqrt(len(pre)), 0.18, 0.85))
+    width = (0.25 + 1.3 * strength) if many else (0.8 + 2.2 * strength)
+    alpha = float(np.clip(10.0 / np.sqrt(len(pre)), 0.12, 0.85))
     if not many:
         arrow = extras.load("matplotlib.patches").FancyArrowPatch
         for k in range(len(pre)):
@@ -117,50 +138,57 @@ def _draw_chemical(ax, place, chem, colours, area, inward):
             line = {"color": str(colours[k]), "linewidth": width[k], "alpha": alpha, "zorder": 2}
             ax.add_patch(arrow(place[pre[k]], place[post[k]], **shape, **line))
         return
-    curves = _bends(place[pre], place[post], 0.18)
-    if inward:  # chords of a circle are drawn towards its centre
-        t = np.linspace(0, 1, 16)[None, :, None]
-        control = 0.35 * (place[pre] + place[post])[:, None] / 2
-        curves = (1 - t) ** 2 * place[pre][:, None] + 2 * t * (1 - t) * control + t**2 * place[post][:, None]
+    curves = _chords(place[pre], place[post]) if round_ else _bends(place[pre], place[post], 0.18)
     lines = extras.load("matplotlib.collections").LineCollection
     made = lines(curves, colors=colours.tolist(), linewidths=width, alpha=alpha, zorder=2, rasterized=True)
     ax.add_collection(made)
 
 
-def _draw_gaps(ax, place, gap):
+def _draw_gaps(ax, place, gap, round_):
     pre, post, weight, _ = gap
     if not len(pre):
         return
-    width = (0.5 + 0.8 * _strength(weight)) * (1.0 if len(pre) > ARROWS else 1.8)
-    alpha = float(np.clip(10.0 / np.sqrt(len(pre)), 0.4, 0.9))
-    dash = (0, (2.5, 1.8))
-    lines = extras.load("matplotlib.collections").LineCollection(
-        np.stack([place[pre], place[post]], axis=1), colors=style.INK, linewidths=width, linestyles=[dash], zorder=3
-    )
-    lines.set(alpha=alpha, rasterized=len(pre) > ARROWS)
+    many = len(pre) > ARROWS
+    width = (0.45 + 0.6 * _strength(weight)) * (1.0 if many else 2.2)
+    curves = _chords(place[pre], place[post]) if round_ and many else np.stack([place[pre], place[post]], axis=1)
+    look = {"colors": style.INK, "linewidths": width, "linestyles": [DASHES], "zorder": 3, "rasterized": many}
+    lines = extras.load("matplotlib.collections").LineCollection(curves, **look)
+    lines.set_alpha(float(np.clip(7.0 / np.sqrt(len(pre)), 0.25, 0.9)))
     ax.add_collection(lines)
 
 
-def _write_names(ax, names, place, degree, labels, area):
+def _cells_to_name(ax, names, place, degree, labels) -> list[int]:
+    """Indices of the cells to name: all, the ones asked for, or the best connected that do not crowd each other."""
     names = list(names)
-    if labels is None:
-        shown = range(len(names)) if len(names) <= NAMED else np.argsort(-degree, kind="stable")[:10]
-    else:
-        unknown = [name for name in labels if name not in names]
-        if unknown:
-            match(unknown[0], names, "cell")
-        shown = [names.index(name) for name in labels]
+    if labels is not None:
+        return [names.index(match(name, names, "cell")[0]) for name in labels]
+    if len(names) <= NAMED:
+        return list(range(len(names)))
+    ax.autoscale_view()
+    points = ax.transData.transform(place) * 72 / ax.figure.dpi
+    shown: list[int] = []
+    for i in np.argsort(-degree, kind="stable")[:60]:
+        away = np.abs(points[shown] - points[i]) > (30, 11)
+        if len(shown) < 10 and away.any(axis=1).all():
+            shown.append(int(i))
+    return shown
+
+
+def _write_names(ax, names, place, shown, area, round_):
     halo = extras.load("matplotlib.patheffects").withStroke(linewidth=2.2, foreground="white", alpha=0.85)
     for i in shown:
-        offset = (0, np.sqrt(area[i]) / 2 + 1.5)
-        at = {"xytext": offset, "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        away = place[i] / (np.hypot(*place[i]) or 1.0) if round_ else np.array([0.0, 1.0])
+        sides = (("right", "center", "left"), ("top", "center", "bottom"))
+        ha, va = (names_[1 + (d > 0.35) - (d < -0.35)] for names_, d in zip(sides, away))
+        at = {"xytext": away * (np.sqrt(area[i]) / 2 + 2.0), "textcoords": "offset points", "ha": ha, "va": va}
         ax.annotate(names[i], place[i], fontsize=7.5, color=style.INK, path_effects=[halo], zorder=6, **at)
 
 
 def _graph_legend(ax, table, kept, edges):
     line = extras.load("matplotlib.lines").Line2D
     dot = {"linestyle": "none", "marker": "o", "ms": 6, "mec": "white"}
-    handles = [line([], [], mfc=colour, label=name, **dot) for name, colour in table.items()]
+    shown = table if len(table) <= MOST_IN_LEGEND else {}
+    handles = [line([], [], mfc=colour, label=name, **dot) for name, colour in shown.items()]
     chem, gap = kept["chem"], kept["gap"]
     if len(chem[0]) and edges == "sign":
         for sign in (1, -1, 0):
@@ -170,7 +198,7 @@ def _graph_legend(ax, table, kept, edges):
     elif len(chem[0]):
         handles.append(line([], [], color=style.GREY, label=f"{len(chem[0]):,} chemical"))
     if len(gap[0]):
-        dashed = {"color": style.INK, "linestyle": (0, (2.5, 1.8)), "linewidth": 1.2}
+        dashed = {"color": style.INK, "linestyle": DASHES, "linewidth": 1.2}
         handles.append(line([], [], label=f"{len(gap[0]):,} gap junctions", **dashed))
     if handles:
         style.legend(ax, handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(handles), 7))

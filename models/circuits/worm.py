@@ -217,7 +217,7 @@ def motor_traces(result, connectome: Connectome, start=0.0):
 
 def touch_experiment(
     amplitudes: Sequence[float] = (1.0e4, 1.3e4, 1.4e4, 2.0e4), ablations: Sequence[str] = ("PVC", "DVA", "AVA", "AVB"),
-    duration=30_000.0, dt=1.0, ablated_at=2.0e4, seed=0,
+    duration=30_000.0, dt=1.0, ablated_at=2.0e4, connectome: Connectome | None = None, seed=0,
 ) -> list[dict]:  # fmt: skip
     """Touch the worm: several amplitudes, then ablations at one amplitude; one compiled program for all runs.
 
@@ -226,12 +226,13 @@ def touch_experiment(
         ablations: classes whose cells are ablated.
         duration, dt: ms; the second half is evaluated.
         ablated_at: amplitude of the ablation runs.
+        connectome: default `celegans()`; the reference belongs to that one.
 
     Returns:
         One dict a run: amplitude, ablated (class or None), the entries of `describe`, and `reference`: (period s,
         two-mode energy, amplitude mV) by SciPy's BDF, None where that settles, absent where it was not computed.
     """
-    worm = celegans()
+    worm = celegans() if connectome is None else connectome
     sim = touch_simulation(worm, dt, seed)
     rows = []
     for amplitude, lost in [*((a, None) for a in amplitudes), *((ablated_at, name) for name in ablations)]:
@@ -240,7 +241,7 @@ def touch_experiment(
             params = ablate(params, worm, class_=lost)
         times, traces = motor_traces(sim.run(duration, params=params), worm, duration / 2)
         row = {"amplitude": amplitude, "ablated": lost, **describe(times, traces)}
-        if (amplitude, lost) in REFERENCE:
+        if connectome is None and (amplitude, lost) in REFERENCE:
             row["reference"] = REFERENCE[amplitude, lost]
         rows.append(row)
     return rows
@@ -253,7 +254,7 @@ def motor_power(params, sim, connectome: Connectome, duration=6_000.0) -> jax.Ar
     return jnp.mean((late - jnp.mean(late, 0, keepdims=True)) ** 2)
 
 
-def gain_derivative(amplitude=1.4e4, duration=6_000.0, dt=1.0, step=1e-4) -> dict:
+def gain_derivative(amplitude=2.0e4, duration=6_000.0, dt=1.0, step=1e-4) -> dict:
     """Derivative of `motor_power` with respect to the synaptic gain "chemical.g", by jax.jvp and by differences.
 
     Returns:

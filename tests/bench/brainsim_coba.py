@@ -1,4 +1,4 @@
-"""COBA in brainsim: prints one JSON line. Each repeat is one whole `sim.run`: from the initial state to the spike lists."""
+"""COBA in brainsim: prints one JSON line. Each repeat is one whole `sim.run`, from initial state to spike lists."""
 from __future__ import annotations
 
 import argparse

@@ -4,10 +4,11 @@
     python tests/bench/coba.py                       # all
     python tests/bench/coba.py --only brainsim,brian2 --cells 4000 --seconds 1 --repeats 5 --json out/coba.json
 
-Network: Vogels & Abbott 2005 / Brette et al. 2007, conductances: 80 % excitatory LIF, p = 0.02, dt 0.1 ms, spikes recorded.
+Network: Vogels & Abbott 2005 / Brette et al. 2007, conductances: 80 % excitatory LIF, p = 0.02, dt 0.1 ms, spikes
+recorded.
 With other --cells the weights are scaled by 4000/cells (p stays). Every simulator runs in its own process, first once
 unmeasured; compiling and building are not in the times. All processes are held on --threads cores (default 1).
-The rates must agree (median within 19-24 Hz) or no time is printed for that simulator.
+The rates must agree (median within 18-25 Hz, what one drawn network can have) or no time is printed for that simulator.
 """
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from pathlib import Path
 import peers
 
 HERE = Path(__file__).resolve().parent
-LOW, HIGH = 19.0, 24.0                                       # Hz, over networks and simulators; uncoupled: 51-53 Hz
+# Hz. One drawn network: 21.6 +- 1.4 (50 networks in Brian2: 18.7 to 24.2); uncoupled: 51 to 53.
+LOW, HIGH = 18.0, 25.0
 JOBS = {  # name: (environment or None for this interpreter, script and arguments)
     "brainsim": (None, ["brainsim_coba.py"]),
     "brian2": ("simulators", ["peer_brian2_coba.py"]),
@@ -70,7 +72,8 @@ def run(name: str, args) -> dict:
 def table(results: dict[str, dict]) -> str:
     timed = {k: r for k, r in results.items() if "error" not in r}
     own = timed.get("brainsim", {}).get("median_us")
-    rows = [f"{'simulator':34s}{'version':>10s}{'rate Hz':>9s}{'us/step':>9s}{'min':>8s}{'max':>8s}{'x brainsim':>12s}{'load':>7s}"]
+    rows = ["{:34s}{:>10s}{:>9s}{:>9s}{:>8s}{:>8s}{:>12s}{:>7s}".format(
+        "simulator", "version", "rate Hz", "us/step", "min", "max", "x brainsim", "load")]
     for r in sorted(timed.values(), key=lambda r: r["median_us"]):
         ratio = f"{r['median_us'] / own:.2f}" if own else "-"
         rows.append(f"{r['simulator']:34s}{r['version']:>10s}{r['median_hz']:9.2f}{r['median_us']:9.1f}"
@@ -97,17 +100,18 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):                     # children inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.threads:])
     machine = dict(cpu=cpu_model(), cores=os.cpu_count(), threads=args.threads, python=platform.python_version())
-    print(f"COBA {args.cells} cells, dt 0.1 ms, {args.seconds:g} s x {args.repeats}; {machine['cpu']}, {machine['cores']} cores, "
-          f"held on {args.threads}", flush=True)
+    print(f"COBA {args.cells} cells, dt 0.1 ms, {args.seconds:g} s x {args.repeats}; {machine['cpu']}, "
+          f"{machine['cores']} cores, held on {args.threads}", flush=True)
     results = {}
     for name in names:
         results[name] = run(name, args)
-        shown = results[name].get("error") or f"{results[name]['median_us']:.1f} us/step, {results[name]['median_hz']:.2f} Hz"
-        print(f"  {name}: {shown}", flush=True)
+        r = results[name]
+        print(f"  {name}:", r.get("error") or f"{r['median_us']:.1f} us/step, {r['median_hz']:.2f} Hz", flush=True)
     print(table(results))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(dict(machine=machine, cells=args.cells, seconds=args.seconds, results=results), indent=1) + "\n")
+        everything = dict(machine=machine, cells=args.cells, seconds=args.seconds, results=results)
+        args.json.write_text(json.dumps(everything, indent=1) + "\n")
     sys.exit(any("error" in r for r in results.values()))
 
 

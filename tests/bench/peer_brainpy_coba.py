@@ -3,7 +3,8 @@
 --api classic   brainpy.dyn with an event-driven CSR matrix (`--comm csr`) or just-in-time connectivity (`--comm jit`)
 --api state     the README network of brainpy.state with its weights times 1000: as published it is uncoupled, since
                 0.6 mS x 60 mV on 1 ohm is 0.036 mV
-Each repeat goes on where the last one stopped: restarting at t = 0 leaves every cell refractory and silences the network.
+Each repeat goes on where the last one stopped: restarting at t = 0 leaves every cell refractory and silences the
+network.
 The first run compiles and is not timed; timed runs end when the spikes are in memory.
 """
 from __future__ import annotations
@@ -71,14 +72,15 @@ def state(args):
     class Balanced(brainstate.nn.Module):
         def __init__(self):
             super().__init__()
-            self.cells = brainpy.state.LIFRef(n, V_rest=-60 * u.mV, V_th=-50 * u.mV, V_reset=-60 * u.mV, tau=TAU_M * u.ms,
-                                              tau_ref=REFRACTORY * u.ms,
-                                              V_initializer=braintools.init.Normal(-55.0, 2.0, unit=u.mV))
+            self.cells = brainpy.state.LIFRef(
+                n, V_rest=-60 * u.mV, V_th=-50 * u.mV, V_reset=-60 * u.mV, tau=TAU_M * u.ms, tau_ref=REFRACTORY * u.ms,
+                V_initializer=braintools.init.Normal(-55.0 * u.mV, 2.0 * u.mV))
 
             def projection(size, weight, tau, E):
                 return brainpy.state.AlignPostProj(
                     comm=brainstate.nn.EventFixedProb(size, n, conn_num=0.02, conn_weight=weight * scale * u.mS),
-                    syn=brainpy.state.Expon.desc(n, tau=tau * u.ms), out=brainpy.state.COBA.desc(E=E * u.mV), post=self.cells)
+                    syn=brainpy.state.Expon.desc(n, tau=tau * u.ms), out=brainpy.state.COBA.desc(E=E * u.mV),
+                    post=self.cells)
 
             self.exc = projection(n_exc, 0.6, TAU_E, 0.0)
             self.inh = projection(n - n_exc, 6.7, TAU_I, -80.0)
@@ -121,9 +123,10 @@ def main() -> None:
             continue
         times.append(elapsed / steps * 1e6)
         rates.append(float((np.asarray(raster) != 0).sum()) / args.cells / args.seconds)
-    packages = {p: importlib.metadata.version(p) for p in ("brainpy", "brainpy_state", "brainevent", "brainstate", "jax", "jaxlib")}
-    print(json.dumps(dict(simulator=name, version=packages["brainpy"], packages=packages, steps=steps, us_per_step=times,
-                          rate_hz=rates, dtype="float32", first_run_s=compile_s)))
+    names = ("brainpy", "brainpy_state", "brainevent", "brainstate", "jax", "jaxlib")
+    packages = {p: importlib.metadata.version(p) for p in names}
+    print(json.dumps(dict(simulator=name, version=packages["brainpy"], packages=packages, steps=steps,
+                          us_per_step=times, rate_hz=rates, dtype="float32", first_run_s=compile_s)))
 
 
 if __name__ == "__main__":

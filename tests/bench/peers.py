@@ -20,8 +20,9 @@ ROOT = Path(os.environ.get("BRAINSIM_PEERS") or Path(__file__).resolve().parents
 PINS = {
     "simulators": ["numpy==2.3.5", "scipy==1.17.1", "sympy==1.14.0", "Cython==3.3.1", "setuptools<80", "brian2==2.9.0",
                    "nest-simulator==3.10.0"],
-    "brainpy": ["jax==0.10.1", "jaxlib==0.10.1", "numba==0.68.1", "numpy==2.4.6", "brainpy==2.8.2", "brainpy_state==0.1.0",
-                "brainevent==0.2.1", "brainstate==0.5.4", "braintools==0.3.0", "brainunit==0.5.2", "saiunit==0.5.2"],
+    "brainpy": ["jax==0.10.1", "jaxlib==0.10.1", "numba==0.68.1", "numpy==2.4.6", "brainpy==2.8.2",
+                "brainpy_state==0.1.0", "brainevent==0.2.1", "brainstate==0.5.4", "braintools==0.3.0",
+                "brainunit==0.5.2", "saiunit==0.5.2"],
 }
 VERSIONS = """
 import importlib.metadata as m, json, sys

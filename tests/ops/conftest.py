@@ -59,6 +59,12 @@ def backend(request):
 
 
 @pytest.fixture
+def native():
+    """For tests of rules alone: they are the same for every back end, and this one compiles fastest."""
+    return "native"
+
+
+@pytest.fixture
 def x64():
     with jax.enable_x64(True):
         yield

@@ -29,7 +29,8 @@ def test_event_csr(graph, backend, dtypes, scalar):
     expected = reference.event_csr(wide, weights.astype("float32"), graph.indptr, graph.indices, n_post=graph.n_post)
     assert out.shape == (graph.n_post,)
     assert out.dtype == (weights.dtype if dtypes[0] == "bool" else "float32")
-    np.testing.assert_allclose(out.astype("float32"), expected, rtol=1e-2 if out.dtype == "bfloat16" else 1e-5, atol=1e-6)
+    rtol = 1e-2 if out.dtype == "bfloat16" else 1e-5
+    np.testing.assert_allclose(out.astype("float32"), expected, rtol=rtol, atol=1e-6)
 
 
 @pytest.mark.parametrize("scalar", [False, True])

@@ -4,6 +4,7 @@
     stream 0: random((n_exc, n)) < p      excitatory sources x all targets (excitatory cells first), autapses allowed
     stream 1: random((n_inh, n)) < p      inhibitory sources x all targets
     stream 2: initial voltages            COBA normal(-55, 2), CUBA uniform(-60, -50), n numbers
+    streams 3, 4, ...: other initial voltages for the same edges (variant 1, 2, ...)
 
 `fingerprint` must equal the one stored in networks.json, else NumPy drew other numbers.
 """
@@ -28,15 +29,16 @@ def edges(seed, n_exc=N_EXC, n_inh=N_INH, p=P):
     return tuple(np.nonzero(stream(seed, k).random((rows, n)) < p) for k, rows in ((0, n_exc), (1, n_inh)))
 
 
-def initial_v(seed, kind, n=N_EXC + N_INH):
-    rng = stream(seed, 2)
+def initial_v(seed, kind, n=N_EXC + N_INH, variant=0):
+    rng = stream(seed, 2 + variant)
     return rng.normal(-55.0, 2.0, n) if kind == "COBA" else rng.uniform(-60.0, -50.0, n)
 
 
 def fingerprint(seed, kind):
     (pre_e, post_e), (pre_i, post_i) = edges(seed)
     v = initial_v(seed, kind)
-    return dict(excitatory=len(pre_e), inhibitory=len(pre_i), weighted=int((pre_e * 7 + post_e).sum() + (pre_i * 7 + post_i).sum()),
+    weighted = int((pre_e * 7 + post_e).sum() + (pre_i * 7 + post_i).sum())
+    return dict(excitatory=len(pre_e), inhibitory=len(pre_i), weighted=weighted,
                 v=[round(float(x), 9) for x in (v[0], v[-1], v.mean())])
 
 

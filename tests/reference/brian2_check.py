@@ -1,7 +1,8 @@
 """The same single-neuron runs in Brian2, from equations written independently: a check of the oracle, not a reference.
 
 RK4 at a tiny step (the reset on that grid delays each spike by up to a step, and the delays add up over a train; the
-exponential models stop 9 slope factors above threshold, 1e-3 ms early); returns per case the number of spikes and the largest difference of a spike time.
+exponential models stop 9 slope factors above threshold, 1e-3 ms early); returns per case the number of spikes and the
+largest difference of a spike time.
 """
 
 from __future__ import annotations
@@ -110,10 +111,10 @@ def run_group(model_name, cases, starts):
     for p in first.params:
         equations += f"\n{p} : 1 (constant)"
     duration = max(c.duration for _, c in items)
-    table = np.zeros((int(round(duration)) + 1, len(items)))
+    table = np.zeros((round(duration) + 1, len(items)))
     for j, (_, c) in enumerate(items):
         for start, value in c.steps:
-            table[int(round(start)) :, j] = value
+            table[round(start) :, j] = value
     stimulus = b2.TimedArray(table, dt=1 * b2.ms)
     equations += "\nI = stimulus(t + 0.0001*ms, i) : 1"
     refractory = first.model.refractory

@@ -2,10 +2,10 @@
 
     python tests/reference/make_delays.py        # in the peers' environment: tests/bench/peers.py makes it
 
-One LIF source (tau 10 ms, R I 40 mV, threshold 15 mV above rest, t_ref 2 ms, dt 0.1 ms) fires; its first spike goes to one
-target per delay. Every "first_*" is the physical time of the first STATE that differs: NEST's samples carry the end of
-their step, Brian2's monitors read at the start of a step, so both label the state at that time. Spike stamps are kept as
-each simulator prints them (NEST: end of the step, Brian2: start of the step).
+One LIF source (tau 10 ms, R I 40 mV, threshold 15 mV above rest, t_ref 2 ms, dt 0.1 ms) fires; its first spike goes to
+one target per delay. Every "first_*" is the physical time of the first STATE that differs: NEST's samples carry the
+end of their step, Brian2's monitors read at the start of a step, so both label the state at that time. Spike stamps are
+kept as each simulator prints them (NEST: end of the step, Brian2: start of the step).
 """
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def brian_group(n, synaptic):
 
 def brian_delays(delays, per_edge):
     out = {}
-    for kind, on_pre in (("exp_current", f"I_post += {WEIGHTS['exp_current_pA']}"), ("delta", f"v_post += {WEIGHTS['delta_mV']}"),
+    for kind, on_pre in (("exp_current", f"I_post += {WEIGHTS['exp_current_pA']}"),
+                         ("delta", f"v_post += {WEIGHTS['delta_mV']}"),
                          ("delta_spike", f"v_post += {WEIGHTS['delta_suprathreshold_mV']}")):
         b2.start_scope()
         b2.defaultclock.dt = DT * b2.ms
@@ -153,10 +154,11 @@ def main():
     rise = -tau * np.log(1.0 - theta / ri)
     result = dict(
         script="make_delays.py", units="ms", dt=DT, source=SOURCE, weights=WEIGHTS, synaptic_tau=2.0,
-        versions=dict(python=platform.python_version(), nest=nest.__version__, brian2=b2.__version__, numpy=np.__version__),
+        versions=dict(python=platform.python_version(), nest=nest.__version__, brian2=b2.__version__,
+                      numpy=np.__version__),
         exact_spike_times=[round(rise + k * (rise + ref), 9) for k in range(5)],
-        nest=dict(stamps="end of step", source_stamp=nest_stamp, on_grid=nest_one, per_edge=nest_many, off_grid=nest_off,
-                  refractory_stamps=nest_refractory()),
+        nest=dict(stamps="end of step", source_stamp=nest_stamp, on_grid=nest_one, per_edge=nest_many,
+                  off_grid=nest_off, refractory_stamps=nest_refractory()),
         brian2=dict(stamps="start of step", source_stamp=brian_stamp, on_grid=brian_one, per_edge=brian_many,
                     off_grid=brian_off, refractory_stamps=brian_refractory(2.0),
                     refractory_stamps_with_t_ref_plus_dt=brian_refractory(2.1)))

@@ -4,8 +4,8 @@
     python tests/reference/make_networks.py coba cuba            # some parts; the others stay as they are in the file
     parts: coba cuba brunel_nest brunel_brian2
 
-Run it in the peers' environment (tests/bench/peers.py makes it). COBA and CUBA use the arrays of balanced.py, so that any
-simulator can run the identical network; `own_connectivity` has Brian2's own random numbers instead.
+Run it in the peers' environment (tests/bench/peers.py makes it). COBA and CUBA use the arrays of balanced.py, so that
+any simulator can run the identical network; `own_connectivity` has Brian2's own random numbers instead.
 Refractoriness: "t_ref + dt" in Brian2 clamps t_ref/dt updates, as brainsim and NEST do; "t_ref" is the usual script.
 """
 from __future__ import annotations
@@ -39,13 +39,13 @@ EQUATIONS = {
 }
 
 
-def brian_run(kind, seed, method, t_ref, own=False):
+def brian_run(kind, seed, method, t_ref, own=False, variant=0):
     """Spike times (end of step, ms) and indices of one second."""
     p = getattr(balanced, kind)
     n = balanced.N_EXC + balanced.N_INH
     b2.start_scope()
     b2.defaultclock.dt = balanced.DT * b2.ms
-    space = {k: v for k, v in p.items() if k not in ("t_ref",)}
+    space = {k: v for k, v in p.items() if k != "t_ref"}
     cells = b2.NeuronGroup(n, EQUATIONS[kind], threshold="v > v_th", reset="v = v_reset", refractory=t_ref * b2.ms,
                            method=method, namespace=space)
     exc = b2.Synapses(cells[:balanced.N_EXC], cells, on_pre="ge += w_e", namespace=space)
@@ -59,7 +59,7 @@ def brian_run(kind, seed, method, t_ref, own=False):
         (pre_e, post_e), (pre_i, post_i) = balanced.edges(seed)
         exc.connect(i=pre_e, j=post_e)
         inh.connect(i=pre_i, j=post_i)
-        cells.v = balanced.initial_v(seed, kind)
+        cells.v = balanced.initial_v(seed, kind, variant=variant)
     monitor = b2.SpikeMonitor(cells)
     b2.Network(cells, exc, inh, monitor).run(DURATION * b2.ms, namespace={})
     return np.round(np.asarray(monitor.t / b2.ms) + balanced.DT, 6), np.asarray(monitor.i)
@@ -84,7 +84,7 @@ def nest_run(kind, seed):
     nest.Connect(cells, recorder)
     for (pre, post), weight, offset in zip(balanced.edges(seed), (p["w_e"], -abs(p["w_i"])), (0, balanced.N_EXC)):
         nest.Connect(pre + 1 + offset, post + 1, "one_to_one",
-                     dict(synapse_model="static_synapse", weight=np.full(len(pre), weight), delay=np.full(len(pre), 0.1)))
+                     dict(weight=np.full(len(pre), weight), delay=np.full(len(pre), 0.1)))
     nest.Simulate(DURATION)
     return np.asarray(recorder.events["times"]), np.asarray(recorder.events["senders"]) - 1
 
@@ -94,7 +94,8 @@ def balanced_part(kind):
     methods = ["exponential_euler"] + (["exact"] if kind == "CUBA" else [])
     out = dict(params=getattr(balanced, kind), n_exc=balanced.N_EXC, n_inh=balanced.N_INH, p=balanced.P, dt=balanced.DT,
                window_ms=[START, DURATION], recipe="balanced.py",
-               fingerprints={s: balanced.fingerprint(s, kind) for s in SEEDS}, identical={}, own_connectivity={}, nest={})
+               fingerprints={s: balanced.fingerprint(s, kind) for s in SEEDS},
+               identical={}, own_connectivity={}, nest={})
     for method in methods:
         for label, refractory in (("t_ref_plus_dt", t_ref + balanced.DT), ("t_ref", t_ref)):
             rows = out["identical"][f"{method}/{label}"] = {}
@@ -105,11 +106,16 @@ def balanced_part(kind):
                 if seed == 0:
                     early = times <= EARLY + 1e-9
                     order = np.lexsort((cells[early], times[early]))
-                    rows["early_seed_0"] = dict(until_ms=EARLY, step=np.round(times[early][order] / balanced.DT).astype(int).tolist(),
-                                                cell=cells[early][order].tolist())
+                    step = np.round(times[early][order] / balanced.DT).astype(int)
+                    rows["early_seed_0"] = dict(until_ms=EARLY, step=step.tolist(), cell=cells[early][order].tolist())
             print(kind, method, label, [(rows[s]["rate_hz"], rows[s]["cv"]) for s in SEEDS], flush=True)
+    out["same_edges_seed_0"] = [
+        balanced.statistics(*brian_run(kind, 0, methods[0], t_ref + balanced.DT, variant=k), n, START, DURATION)
+        for k in range(1, 9)]                              # how much the start alone changes a rate
+    print(kind, "same edges", [r["rate_hz"] for r in out["same_edges_seed_0"]], flush=True)
     for seed in SEEDS:
-        out["own_connectivity"][seed] = balanced.statistics(*brian_run(kind, seed, methods[-1], t_ref, own=True), n, START, DURATION)
+        own = brian_run(kind, seed, methods[-1], t_ref, own=True)
+        out["own_connectivity"][seed] = balanced.statistics(*own, n, START, DURATION)
         out["nest"][seed] = balanced.statistics(*nest_run(kind, seed), n, START, DURATION)
     for part in ("own_connectivity", "nest"):
         print(kind, part, [(r["rate_hz"], r["cv"]) for r in out[part].values()], flush=True)

@@ -3,15 +3,16 @@
     python tests/reference/make_synapses.py        # numpy and scipy suffice
 
 Destexhe, Mainen & Sejnowski 1994 (10.1007/BF00961734) and 1998 (Kinetic models of synaptic transmission): a spike
-releases 1 mM of transmitter for 1 ms, T(t) = 1 mM while t - (last spike) < 1 ms. AMPA, GABA_A, NMDA: r' = alpha T (1 - r)
-- beta r, solved in closed form between the edges of the pulses. NMDA current g r B(v) (E - v) with B(v) =
-1/(1 + exp(-.062 v) [Mg]/3.57) (Jahr & Stevens 1990). GABA_B: r' = K1 T (1 - r) - K2 r, s' = K3 r - K4 s, open fraction
-s^4/(s^4 + Kd), s in uM, DOP853 between the edges.
+releases 1 mM of transmitter for 1 ms, T(t) = 1 mM while t - (last spike) < 1 ms.
+AMPA, GABA_A, NMDA: r' = alpha T (1 - r) - beta r, in closed form between the edges of the pulses. NMDA current
+g r B(v) (E - v), B(v) = 1/(1 + exp(-.062 v) [Mg]/3.57) (Jahr & Stevens 1990).
+GABA_B: r' = K1 T (1 - r) - K2 r, s' = K3 r - K4 s, open fraction s^4/(s^4 + Kd), s in uM, DOP853 between the edges.
 Further linear forms, in closed form: exponential, alpha (peak 1), difference of exponentials (peak 1).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 from pathlib import Path
@@ -34,7 +35,7 @@ GABAB = dict(K1=0.09, K2=0.0012, K3=0.18, K4=0.034, Kd=100.0, n=4, E=-95.0)
 def pieces(spikes):
     """(start, end, concentration) of the piecewise constant transmitter."""
     edges = sorted({0.0, DURATION} | {t for t in spikes} | {t + PULSE for t in spikes})
-    for a, b in zip(edges, edges[1:]):
+    for a, b in itertools.pairwise(edges):
         yield a, b, MM if any(t <= a < t + PULSE for t in spikes) else 0.0
 
 

@@ -8,7 +8,8 @@ from exact import Case, Model
 # ---------------------------------------------------------------- leaky, with conductance synapses
 LIF_COND = Model(
     "lif_cond_exp",
-    "C v' = g_L (E_L - v) + g_ex (E_ex - v) + g_in (E_in - v) + I;  g_x' = -g_x / tau_x;  v >= V_th: v = V_r, held t_ref",
+    "C v' = g_L (E_L - v) + g_ex (E_ex - v) + g_in (E_in - v) + I;  g_x' = -g_x / tau_x;  "
+    "v >= V_th: v = V_r, held t_ref",
     "NEST iaf_cond_exp with the parameters below",
     ("v", "g_ex", "g_in"),
     dict(
@@ -97,7 +98,8 @@ def upstroke(v, p):
 
 ADEX = Model(
     "adex",
-    "C v' = g_L (E_L - v) + g_L D_T exp((v - V_T) / D_T) - w + I;  tau_w w' = a (v - E_L) - w;  v > V_peak: v = V_r, w += b",
+    "C v' = g_L (E_L - v) + g_L D_T exp((v - V_T) / D_T) - w + I;  tau_w w' = a (v - E_L) - w;  "
+    "v > V_peak: v = V_r, w += b",
     "Brette & Gerstner 2005, 10.1152/jn.00686.2005; patterns: Naud et al. 2008, 10.1007/s00422-008-0264-7",
     ("v", "w"),
     dict(

@@ -1,0 +1,249 @@
+"""Inputs over time: their values against formulas, their statistics, and the gradients that flow to them."""
+
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from samples import Count, Leak, Probe
+from support import check_gradient
+
+import brainsim as bs
+from brainsim.errors import NonFiniteError, ParameterError, RunError
+
+DT = 0.1
+
+
+def probe(n=3, dt=DT, **options):
+    net = bs.Network(seed=1)
+    net.add("p", Probe(), n, method="euler")
+    return net.compile(dt=dt, record=["p.x"], **options)
+
+
+@pytest.fixture(scope="module")
+def sim():
+    return probe()
+
+
+STEPS = np.arange(60)
+T = STEPS * DT
+VALUES = np.random.default_rng(0).normal(size=(60, 3))
+KNOWN = {
+    "number": (20, np.full(60, 20.0)),
+    "text": ("0.02 nA", np.full(60, 20.0)),
+    "cells": ([1.0, -2.0, 3.0], np.tile([1.0, -2.0, 3.0], (60, 1))),
+    "constant": (bs.constant(-4.5), np.full(60, -4.5)),
+    "step": (bs.step(2.0, start=1.0, stop=3.5), np.where((STEPS >= 10) & (STEPS < 35), 2.0, 0.0)),
+    "step per cell": (bs.step(np.array([1.0, 2.0, 3.0]), 2.0), np.outer(STEPS >= 20, [1.0, 2.0, 3.0])),
+    "step off the grid": (bs.step(2.0, start=0.96, stop=1.04), np.zeros(60)),
+    "ramp": (bs.ramp(-1.0, 3.0, start=1.0, stop=4.0), np.interp(T, [1.0, 4.0], [-1.0, 3.0])),
+    "short ramp": (bs.ramp(-1.0, 3.0, start=1.0, stop=1.01), np.where(STEPS > 10, 3.0, -1.0)),
+    "sine": (bs.sine(3.0, 40.0, phase=0.5, offset=1.0), 1.0 + 3.0 * np.sin(2 * np.pi * 0.04 * T + 0.5)),
+    "sine per cell": (
+        bs.sine(1.0, np.array([10.0, 200.0, 4999.0])),
+        np.sin(2 * np.pi * 1e-3 * np.outer(T, [10.0, 200.0, 4999.0])),
+    ),
+    "array": (VALUES, VALUES),
+    "array in time": (bs.array(VALUES[:, 0]), VALUES[:, 0]),
+    "array every": (bs.array(VALUES[:30], every=0.2), np.repeat(VALUES[:30], 2, 0)),
+    "array held": (bs.array(VALUES[:7], hold=True), VALUES[np.minimum(STEPS, 6)]),
+    "sum": ([3.0, bs.step(2.0, 1.0), [1.0, 2.0, 3.0]], 3.0 + np.add.outer(2.0 * (STEPS >= 10), [1.0, 2.0, 3.0])),
+    "added": (bs.step(2.0, 1.0) + 1.0, 1.0 + 2.0 * (STEPS >= 10)),
+    "added from the left": (1.0 + bs.step(2.0, 1.0), 1.0 + 2.0 * (STEPS >= 10)),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_values(sim, name):
+    given, expected = KNOWN[name]
+    found = sim.run(6.0, inputs={"p.I": given})["p.x"]
+    expected = np.broadcast_to(expected if expected.ndim == 2 else expected[:, None], (60, 3))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_values_go_on_in_the_next_run(sim):
+    whole = {name: sim.run(6.0, inputs={"p.I": KNOWN[name][0]})["p.x"] for name in ("ramp", "sine", "array every")}
+    for name, expected in whole.items():
+        first = sim.run(2.5, inputs={"p.I": KNOWN[name][0]})
+        second = sim.run(3.5, inputs={"p.I": KNOWN[name][0]}, state=first.state)
+        np.testing.assert_array_equal(np.concatenate([first["p.x"], second["p.x"]]), expected)
+
+
+def test_an_unsaid_input_has_its_default():
+    class Shifted(bs.Neuron):
+        I = bs.input("pA", default=7.0)
+        x = bs.state(0.0, "pA")
+
+        def dx(self, x, I, dt):
+            return (I - x) / dt
+
+    net = bs.Network()
+    net.add("p", Shifted(), 2, method="euler")
+    sim = net.compile(dt=DT, record="p.x")
+    np.testing.assert_allclose(sim.run(0.5)["p.x"], 7.0)
+    np.testing.assert_allclose(sim.run(0.5, inputs={"p.I": 2.0})["p.x"], 9.0)  # drives add to it
+
+
+@pytest.mark.parametrize("frequency", [10.0, 7.3, 333.3, 4999.9])
+@pytest.mark.parametrize("first", [10**9, 2 * 10**9])
+def test_sine_keeps_its_phase(frequency, first):
+    drive = bs.sine(1.0, frequency, phase=0.25).prepare(DT, "sine")
+    run = jax.jit(lambda drive, step: drive.value(step, DT, 1, None, ())[0])
+    for step in (first, first + 1, first + 777):
+        turns = Fraction(frequency) * step * Fraction("0.1") / 1000 % 1
+        assert float(run(drive, jnp.int32(step))) == pytest.approx(np.sin(2 * np.pi * float(turns) + 0.25), abs=2e-5)
+
+
+def test_sine_keeps_its_phase_in_a_run(sim):
+    state = sim.run(0.1).state
+    state = {**state, "step": jnp.int32(10**9)}
+    found = sim.run(2.0, inputs={"p.I": bs.sine(1.0, 50.0)}, state=state)
+    turns = [float(Fraction(50) * (10**9 + k) / 10000 % 1) for k in range(20)]
+    np.testing.assert_allclose(found["p.x"][:, 0], np.sin(2 * np.pi * np.array(turns)), atol=2e-5)
+    assert found.traces["p.x"].times[0] == pytest.approx((10**9 + 1) * DT, abs=1e-6)
+
+
+# ---- noise ----------------------------------------------------------------------------------------------------------
+
+
+def test_ou_noise_is_stationary_from_the_first_step():
+    sim = probe(n=4000, dt=1.0)
+    x = sim.run(60.0, inputs={"p.I": bs.ou_noise(mean=5.0, sd=2.0, tau=8.0)})["p.x"]
+    assert x[0].std() == pytest.approx(2.0, rel=0.05)
+    assert x.mean() == pytest.approx(5.0, abs=0.06)
+    assert x.std(axis=1).mean() == pytest.approx(2.0, rel=0.02)
+    y = (x - 5.0) / 2.0
+    for lag in (1, 4, 16):
+        assert (y[lag:] * y[:-lag]).mean() == pytest.approx(np.exp(-lag / 8.0), abs=0.02)
+    assert abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) < 0.5  # cells are independent
+    assert abs((y[:, ::2] * y[:, 1::2]).mean()) < 0.02
+
+
+def test_ou_noise_can_be_shared(sim):
+    x = sim.run(6.0, inputs={"p.I": bs.ou_noise(0.0, 1.0, 5.0, shared=True)})["p.x"]
+    assert np.all(x == x[:, :1]) and x.std() > 0.1
+
+
+def test_ou_noise_is_keyed(sim):
+    noise = {"p.I": bs.ou_noise(0.0, 1.0, 5.0)}
+    x = sim.run(3.0, inputs=noise)["p.x"]
+    np.testing.assert_array_equal(x, sim.run(3.0, inputs=noise)["p.x"])
+    assert np.abs(x - sim.run(3.0, inputs=noise, key=1)["p.x"]).max() > 0.1
+    two = sim.run(3.0, inputs={"p.I": [bs.ou_noise(0.0, 1.0, 5.0), bs.ou_noise(0.0, 1.0, 5.0)]})["p.x"]
+    assert np.abs(two - 2.0 * x).max() > 0.1  # two parts of a sum are independent
+
+
+def counts(source, n=400, dt=DT, duration=100.0, params=None, key=0):
+    """Number of arrivals (steps, n) of a drive in every step."""
+    net = bs.Network(seed=2)
+    net.add("cells", Leak(), n)
+    net.connect(source, "cells", Count(), weight=1.0, name="in")
+    sim = net.compile(dt=dt, record=["in.c"])
+    c = sim.run(duration, params, key=key)["in.c"]
+    return np.diff(c, axis=0, prepend=0.0)
+
+
+@pytest.mark.parametrize("rate, n", [(50.0, 1), (8.0, 1000), (20000.0, 5)])
+def test_poisson_has_the_moments(rate, n):
+    c = counts(bs.poisson(rate, n=n))
+    mean = rate * n * DT * 1e-3
+    error = np.sqrt(mean / c.size)
+    assert abs(c.mean() - mean) < 4 * error
+    assert c.var() / c.mean() == pytest.approx(1.0, abs=0.05)  # Fano factor
+    assert abs(np.corrcoef(c[:-1].ravel(), c[1:].ravel())[0, 1]) < 0.02
+    assert np.array_equal(c, np.round(c))
+
+
+def test_poisson_in_a_window_and_per_cell():
+    c = counts(bs.poisson(np.linspace(0.0, 2000.0, 400), start=20.0, stop=60.0))
+    assert c[:200].sum() == 0 and c[600:].sum() == 0 and c[:, 0].sum() == 0
+    np.testing.assert_allclose(c[200:600].mean(0), np.linspace(0.0, 0.2, 400), atol=0.09)
+    assert c[200:600].mean() == pytest.approx(0.1, rel=0.03)
+
+
+def test_poisson_follows_a_rate():
+    rate = bs.sine(800.0, 20.0, offset=400.0)  # negative half of the time: counts as 0
+    c = counts(bs.poisson(rate, most=1200.0), n=2000)
+    t = np.arange(1000) * DT
+    expected = np.maximum(400.0 + 800.0 * np.sin(2 * np.pi * 0.02 * t), 0.0) * DT * 1e-3
+    smooth = lambda x: x.reshape(50, 20).mean(1)
+    np.testing.assert_allclose(smooth(c.mean(1)), smooth(expected), atol=0.004)
+    assert c[:, expected == 0].sum() == 0 if expected.shape == (2000,) else c[expected == 0].sum() == 0
+
+
+def test_poisson_rate_is_a_parameter():
+    assert counts(bs.poisson(10.0), params={"in.rate": 9000.0}).mean() == pytest.approx(0.9, rel=0.02)
+    with pytest.raises(ParameterError, match=r"in\.rate = -5 .*\[0, inf\] Hz"):
+        counts(bs.poisson(10.0), params={"in.rate": -5.0})
+
+
+def test_poisson_above_its_bound_is_not_silent():
+    with pytest.raises(NonFiniteError, match=r"in\.c became nan"):
+        counts(bs.poisson(bs.constant(900.0), most=100.0), n=5, duration=2.0)
+
+
+def test_spike_trains_arrive_when_they_should():
+    c = counts(bs.spike_trains([3.0, 1.0, 1.0, 2.0, 0.0], [0, 2, 2, 1, 0]), n=3, duration=4.0)
+    expected = np.zeros((40, 3))
+    expected[30, 0] = expected[20, 1] = expected[0, 0] = 1
+    expected[10, 2] = 2
+    np.testing.assert_array_equal(c, expected)
+    c = counts(bs.spike_train([2.0, 0.5]), n=3, duration=4.0)
+    assert np.argwhere(c).tolist() == [[5, 0], [5, 1], [5, 2], [20, 0], [20, 1], [20, 2]]
+
+
+def test_an_empty_spike_train_is_silent():
+    assert counts(bs.spike_train([]), n=2, duration=2.0).sum() == 0
+
+
+def test_spike_times_far_out():
+    """On the grid of dt stays on the grid after two days, half a step off is noticed."""
+    with pytest.warns(UserWarning, match=r"1 spike times are off the grid of dt = 0\.1 ms, shifted by up to 0\.05 ms"):
+        bs.spike_train([0.1, 170_000_000.05]).prepare(DT, "x")
+    bs.spike_train(np.round(np.arange(3) * DT + 170_000_000.0, 1)).prepare(DT, "x")  # no warning
+    with pytest.raises(RunError, match=r"1e\+12 ms .*2147483646 steps"):
+        bs.spike_train([1e12]).prepare(DT, "in")
+
+
+# ---- gradients ------------------------------------------------------------------------------------------------------
+
+DRIVES = {
+    "constant": (lambda p: bs.constant(p["a"]), dict(a=2.0)),
+    "cells": (lambda p: p["a"], dict(a=np.array([1.0, 2.0]))),
+    "step": (lambda p: bs.step(p["a"], 0.5, 1.5), dict(a=2.0)),
+    "ramp": (lambda p: bs.ramp(p["a"], p["b"], 0.5, 1.5), dict(a=2.0, b=-1.0)),
+    "sine": (
+        lambda p: bs.sine(p["a"], p["f"], p["phase"], p["b"]),
+        dict(a=2.0, f=np.array([230.0, 90.0]), phase=0.3, b=1.0),
+    ),
+    "array": (lambda p: bs.array(p["v"], every=0.2), dict(v=np.sin(np.arange(10.0)))),
+    "ou": (lambda p: bs.ou_noise(p["m"], p["sd"], p["tau"]), dict(m=1.0, sd=0.7, tau=4.0)),
+    "sum": (lambda p: [bs.constant(p["a"]), bs.sine(p["b"], 50.0)], dict(a=1.0, b=2.0)),
+}
+
+
+@pytest.mark.parametrize("name", DRIVES)
+def test_gradients_flow(name, x64):
+    make, at = DRIVES[name]
+    net = bs.Network()
+    net.add("c", Leak(tau=3.0), 2)
+    sim = net.compile(dt=DT, record="c.v")
+    pull = np.cos(np.arange(40.0)).reshape(20, 2)
+
+    @jax.jit
+    def f(p):
+        return jnp.sum(sim.run(2.0, inputs={"c.I": make(p)})["c.v"] * pull)
+
+    gradient = check_gradient(f, jax.tree.map(jnp.asarray, at), rtol=1e-6)
+    assert all(np.all(np.abs(g) > 1e-6) for g in jax.tree.leaves(gradient))
+
+
+def test_no_gradient_to_a_poisson_rate():
+    """Numbers of spikes do not depend on the rate smoothly: the gradient is 0, not wrong."""
+    net = bs.Network()
+    net.add("c", Leak(), 2)
+    net.connect(bs.poisson(500.0), "c", Count(), weight=1.0, name="in")
+    sim = net.compile(dt=DT, record="in.c")
+    g = jax.grad(lambda r: jnp.sum(sim.run(1.0, {"in.rate": r})["in.c"]))(500.0)
+    assert g == 0.0
