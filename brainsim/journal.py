@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def _pack(facts: dict, arrays: dict[str, np.ndarray]) -> bytes:
 def _pack_result(part: Result) -> bytes:
     arrays: dict[str, np.ndarray] = {}
 
-    def keep(x):
+    def keep(x) -> Any:
         """Replace arrays in nested containers by references to `arrays`."""
         if isinstance(x, dict):
             return {"dict": [[k, keep(v)] for k, v in x.items()]}
@@ -74,7 +75,7 @@ def _unpack(body: bytes) -> tuple[dict, list[np.ndarray]]:
 def _unpack_result(body: bytes) -> Result:
     content, arrays = _unpack(body)
 
-    def restore(x):
+    def restore(x) -> Any:
         if not isinstance(x, dict):
             return x
         ((kind, value),) = x.items()
@@ -120,19 +121,26 @@ def load_journal(path) -> Result:
     facts, _ = _unpack(header)
     parts = [_unpack_result(body) for body in payloads]
     whole = Result.join(parts) if parts else _empty_result(facts)
-    return replace(whole, meta={**facts, **whole.meta, "complete": False})
+    return replace(whole, meta={**_meta_of(facts), **whole.meta, "complete": False})
+
+
+FACTS = ("t_start", "dt", "seed")  # of the header; the rest of it is meta data
 
 
 def _empty_result(header: dict) -> Result:
-    known = {k: header[k] for k in ("t_start", "dt", "seed") if header.get(k) is not None}
-    return Result(**known)
+    return Result(**{k: header[k] for k in FACTS if header.get(k) is not None})
+
+
+def _meta_of(header: dict) -> dict:
+    rest = {k: v for k, v in header.items() if k not in (*FACTS, "meta")}
+    return {**rest, **header.get("meta", {})}
 
 
 class StreamWriter:
     """Writes the chunks of a run to disk as they finish.
 
     ```python
-    with StreamWriter("run.h5", dict(dt=0.1, seed=0)) as stream:
+    with StreamWriter("run.h5", dict(dt=0.1, seed=0, meta=dict(device="cpu"))) as stream:
         for chunk in chunks:
             stream.append(chunk)
     ```
@@ -142,7 +150,7 @@ class StreamWriter:
 
     Args:
         path: the file; it is replaced at once, so that an old result is never taken for this run.
-        header: what is known before the first chunk; becomes part of `meta`.
+        header: what is known before the first chunk: t_start (ms), dt (ms), seed, and `meta` of the result.
     """
 
     def __init__(self, path, header: dict | None = None):
@@ -192,7 +200,7 @@ class StreamWriter:
     def _remember(self, part: Result):
         """Keep what describes the run so far, without its data."""
         first = self._whole or part
-        spikes = {k: Spikes([], [], s.n_cells) for k, s in part.spikes.items()}
+        spikes = {k: Spikes(s.times[:0], s.indices[:0], s.n_cells) for k, s in part.spikes.items()}
         traces = {k: Trace(t.values[:0], t.times[:0], t.indices, t.unit) for k, t in part.traces.items()}
         self._whole = replace(
             part,
@@ -222,7 +230,7 @@ class StreamWriter:
             return
         self._file.close()
         whole = self._whole or _empty_result(self.header)
-        meta = {**self.header, **whole.meta}
+        meta = {**_meta_of(self.header), **whole.meta}
         meta["complete"] = complete and meta.get("complete", True)
         save_parts(self.path, self._parts(), replace(whole, meta=meta), self._sizes)
         self._closed = True

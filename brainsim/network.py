@@ -89,10 +89,12 @@ class Network:
         own = {}
         for key, spec in type(model).__params__.items():
             value = getattr(model, key)
+            if isinstance(value, Distribution) and n is None:
+                raise ParameterError(f"{name}.{key} is {value!r}; a synapse takes a number or an array, one value per source, target or edge")
             if isinstance(value, Distribution):
                 own[key] = value.sample(generator(self.seed, name, key), n)
                 check_bounds(own[key], spec, f"{name}.{key}")
-            elif np.ndim(value) and np.shape(value) != (n,):
+            elif n is not None and np.ndim(value) and np.shape(value) != (n,):
                 raise ParameterError(
                     f"{name}.{key} has shape {np.shape(value)}; {name} has {n} cells, so give a number or shape ({n},)"
                 )

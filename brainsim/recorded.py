@@ -116,5 +116,5 @@ class Trace:
         """Values (n_samples,) of one recorded cell, by its index in the population."""
         column = np.flatnonzero(self.indices == cell)
         if not column.size:
-            raise UnknownNameError(unknown("recorded cell", cell, [str(i) for i in self.indices]))
+            raise UnknownNameError(unknown("recorded cell", str(cell), [str(i) for i in self.indices]))
         return self.values[:, column[0]]

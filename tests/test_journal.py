@@ -20,7 +20,7 @@ pytest.importorskip("h5py")
 
 def test_a_stream_becomes_the_joined_result(tmp_path):
     path, parts = tmp_path / "run.h5", [make(k) for k in range(5)]
-    with StreamWriter(path, dict(network="test")) as stream:
+    with StreamWriter(path, dict(dt=0.1, seed=7, meta=dict(network="test"))) as stream:
         for k, part in enumerate(parts):
             stream.append(part)
             so_far = load(path)
@@ -29,7 +29,9 @@ def test_a_stream_becomes_the_joined_result(tmp_path):
     assert not is_journal(path)
     whole = load(path)
     assert_same(whole, Result.join(parts))
-    assert whole.complete and whole.meta["wall_s"] == 1.25 and whole.meta["network"] == "test"
+    assert (
+        whole.complete and whole.meta["wall_s"] == 1.25 and whole.meta["network"] == "test" and "dt" not in whole.meta
+    )
     stream.close()
     with pytest.raises(RunError, match="closed"):
         stream.append(make(5))

@@ -252,7 +252,7 @@ class FakeNetwork:
 
 
 def test_fi_curve_is_one_over_the_interval(monkeypatch):
-    monkeypatch.setitem(vars(bs), "Network", FakeNetwork)
+    monkeypatch.setattr("brainsim.network.Network", FakeNetwork)
     currents = np.array([-5.0, 0.0, 7.0, 30.0, 77.0])
     ax = plot.fi_curve(Spiral(), currents)
     x, y = ax.lines[0].get_data()

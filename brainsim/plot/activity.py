@@ -99,7 +99,7 @@ def _marks(n_cells, height, n_spikes) -> dict:
     """Marker of a spike: a tick if few cells share the axes, else a dot that shrinks with their number."""
     if n_cells <= FEW_CELLS:
         return {"marker": "|", "s": (0.75 * height) ** 2, "linewidths": 0.9, "rasterized": True}
-    size = float(np.clip((1.3 * height) ** 2, 1.0, 12.0) * np.clip((20_000 / max(n_spikes, 1)) ** 0.5, 0.5, 1.5))
+    size = float(np.clip((1.3 * height) ** 2, 1.0, 12.0) * np.clip((20_000 / max(n_spikes, 1)) ** 0.5, 0.5, 2.2))
     return {"marker": "o", "s": size, "linewidths": 0, "alpha": 0.8, "rasterized": True}
 
 
@@ -108,7 +108,9 @@ def default_bin(result, window) -> float:
     length = window[1] - window[0]
     rarest = min((len(s) for s in result.spikes.values() if len(s)), default=1) / max(result.duration, 1e-12)
     wanted = np.clip(6.0 / rarest, max(length / 200, min(1.0, length / 40)), length / 40)
-    return max(round(wanted / result.dt), 1) * result.dt
+    power = 10.0 ** np.floor(np.log10(wanted))
+    even = power * min((1, 2, 5, 10), key=lambda m: abs(np.log(m * power / wanted)))
+    return max(round(even / result.dt), 1) * result.dt
 
 
 def rate(result, names=None, ax=None, *, bin=None, smooth=None, window=None, legend=True):

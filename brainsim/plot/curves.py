@@ -15,16 +15,17 @@ def fi_rates(model, currents, *, duration=1000.0, settle=200.0, dt=0.1, input="I
 
     The rate is 1 / mean interval after `settle`; a cell with one spike there counts as 1 / (duration - settle).
     """
-    import brainsim as bs
+    from ..drive import constant
+    from ..network import Network
 
     currents = np.atleast_1d(np.asarray(currents, float))
     if currents.ndim != 1 or not np.isfinite(currents).all():
         raise ParameterError(f"currents of shape {currents.shape}: give a flat array of finite numbers")
     if not 0 <= settle < duration:
         raise ParameterError(f"settle = {settle:g} ms leaves nothing of duration = {duration:g} ms to count")
-    net = bs.Network(seed=0)
+    net = Network(seed=0)
     net.add("cells", model, len(currents))
-    drive = {f"cells.{input}": bs.constant(currents)}
+    drive = {f"cells.{input}": constant(currents)}
     result = net.run(duration, dt=dt, record=["cells.spikes"], inputs=drive, progress=False)
     late = result.spikes["cells"].between(settle, np.inf)
     count = late.counts()

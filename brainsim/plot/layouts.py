@@ -50,7 +50,7 @@ def body(positions, groups) -> np.ndarray:
     column, across = np.floor(place * n_columns).astype(int), np.zeros(n)
     for c in np.unique(column):
         cells = np.flatnonzero(column == c)
-        cells = cells[np.lexsort((place[cells], [height[groups[i]] for i in cells]))]
+        cells = cells[np.lexsort((place[cells], np.array([height[groups[i]] for i in cells])))]
         across[cells] = np.arange(len(cells)) - (len(cells) - 1) / 2
     return np.stack([place, -across / max(np.ptp(across), 8.0) / 5], axis=1)
 

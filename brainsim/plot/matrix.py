@@ -103,5 +103,7 @@ def _scale(image):
     top = top or float(np.max(np.abs(values), initial=0.0)) or 1.0
     if np.any(values < 0):
         return maps["RdBu_r"].with_extremes(bad="white"), {"vmin": -top, "vmax": top}
-    strong = maps["YlGnBu"](np.linspace(0.0 if not np.ma.is_masked(image) else 0.3, 1.0, 256))
+    strong = maps["YlGnBu"](np.linspace(0.3, 1.0, 256))
+    if not np.ma.is_masked(image):  # blocks: nothing is white
+        strong[:64] = 1 + (strong[64] - 1) * np.linspace(0, 1, 64)[:, None]
     return colors.ListedColormap(strong).with_extremes(bad="white"), {"vmin": 0.0, "vmax": top}

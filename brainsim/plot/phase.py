@@ -60,7 +60,7 @@ class _Plane:
 
 
 def _grid(plane, xlim, ylim, n):
-    x, y = np.meshgrid(np.linspace(*xlim, n), np.linspace(*ylim, n))
+    x, y = np.meshgrid(np.linspace(xlim[0], xlim[1], n), np.linspace(ylim[0], ylim[1], n))
     return x, y, *(np.asarray(d) for d in plane.flow(x, y))
 
 
@@ -93,7 +93,7 @@ def _fixed_points(plane, xlim, ylim, n):
     slope = jax.jit(jax.jacfwd(flow))
     for i, j in np.argwhere(crossing)[:400]:
         start = np.array([x[i, j], y[i, j]]) + size / 2
-        point = start
+        point, step = start, size
         for _ in range(30):
             step = np.linalg.lstsq(np.asarray(slope(point)), np.asarray(flow(point)), rcond=None)[0]
             point = point - step

@@ -1,11 +1,13 @@
 """Every model of the library runs: one second, driven down, not at all and up, without a value that is not finite."""
 
+import jax
+import jax.numpy as jnp
 import library
 import numpy as np
 import pytest
 
 import brainsim as bs
-from brainsim.models import LIF, PoissonSource
+from brainsim.models import LIF, AdEx, PoissonSource
 
 # what drives a cell well above threshold; pA, or plain numbers for dimensionless inputs. 100 where nothing is said
 STRONG = {
@@ -63,3 +65,49 @@ def test_synapse_runs_for_a_second(name):
         values = result.traces[trace].values
         assert np.isfinite(values).all(), trace
         assert np.ptp(values) > 0, f"{trace} never moves"
+
+
+@pytest.fixture(scope="module")
+def gradients():
+    """Derivative of a mean over 60 ms of all states and spikes with respect to every parameter of every neuron."""
+    net, inputs = driven_network()
+    states = [f"{name}.{state}" for name in NEURONS for state in library.model_class(name).__states__]
+    sim = net.compile(dt=0.1, record=["*.spikes", *states])
+
+    def total(params):
+        result = sim.run(60.0, params=params, inputs=inputs)
+        return sum(jnp.mean(result[name]) for name in states) + sum(jnp.mean(x) for x in result.spikes.values())
+
+    return jax.jit(jax.grad(total))(sim.params)
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_gradient_through_a_run_is_finite(name, gradients):
+    cls, held = library.model_class(name), set()
+    rule = cls.__refractory__
+    if rule is not None:
+        held = {rule.t_ref}  # a whole number of steps: no gradient
+    for parameter in cls.__params__:
+        value = np.asarray(gradients[f"{name}.{parameter}"])
+        assert np.isfinite(value).all(), parameter
+        if parameter in held:
+            assert not value.any()
+    if cls.__params__:
+        assert any(np.asarray(gradients[f"{name}.{parameter}"]).any() for parameter in cls.__params__)
+
+
+@pytest.mark.parametrize("peak", [-40.4, 0.0, 20.0])
+@pytest.mark.parametrize("method", ["exp_euler", "euler", "heun", "rk4"])
+def test_a_high_peak_of_the_upswing_is_harmless(peak, method):
+    """At 20 mV the exponential is 1e15: every integrator passes it in float32, with the same spikes to a step each."""
+    net = bs.Network()
+    net.add("p", AdEx(V_peak=peak), 1, method=method)
+    sim = net.compile(dt=0.05, record=["p.spikes", "p.v", "p.w"])
+    spikes = sim.run(200.0, inputs={"p.I": 1000.0}).spikes["p"].times
+    assert 5 <= len(spikes) <= 9
+
+    def total(b):
+        result = sim.run(60.0, params={"p.b": b}, inputs={"p.I": 1000.0})
+        return jnp.mean(result["p.w"]) + jnp.mean(result["p.v"])
+
+    assert np.isfinite(jax.grad(total)(jnp.asarray(80.5)))
