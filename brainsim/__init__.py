@@ -5,7 +5,9 @@
 Everything public is reachable as `bs.<name>`; the names are listed in `__all__`. Modules are imported when first used.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .declare import const, input, param, refractory, state, weight
@@ -30,7 +32,8 @@ _HOME = {
         "from_matrix",
     ],
     "spatial": ["gaussian", "exponential_decay"],
-    "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise", "poisson", "spike_train", "spike_trains"],
+    "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise"],
+    "events": ["poisson", "spike_train", "spike_trains"],
     "record": ["spikes", "trace", "mean"],
     "surrogate": ["Surrogate"],
     "simulate": ["Simulation"],
@@ -63,6 +66,17 @@ def __getattr__(name):
     from .errors import unknown
 
     raise AttributeError(f"brainsim: {unknown('name', name, __all__)}")
+
+
+class _Package(ModuleType):
+    """Keeps `bs.step` and `bs.explain` what they are: importing the modules of those names would replace them."""
+
+    def __setattr__(self, name, value):
+        if not (isinstance(value, ModuleType) and name in _WHERE):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__():

@@ -20,6 +20,8 @@ def bound_specs(net, program: Program, params) -> dict:
             out[f"{p.name}.{key}"] = (spec, shapes)
         weight = type(p.synapse).__weight__
         out[f"{p.name}.weight"] = (weight or Param(0.0), {np.shape(p.weight)})
+        for key, spec in p.source.parameters.items() if p.source is not None else ():
+            out[f"{p.name}.{key}"] = (spec, {(), (p.post.n,)})
     for name, value in params.items():
         out.setdefault(name, (Param(0.0), {(), np.shape(value)}))
     return out

@@ -1,7 +1,7 @@
 """Network -> Program (static) + params (floats by name) + topology (int arrays)."""
 
 import warnings
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -164,10 +164,8 @@ def _weight_leaves(net, params):
     for p in net.projections.values():
         params[f"{p.name}.weight"] = np.asarray(p.weight, float)
         if p.source is not None:
-            for f in fields(p.source):
-                value = getattr(p.source, f.name)
-                if not f.metadata.get("static") and isinstance(value, float | int | np.ndarray) and np.asarray(value).dtype.kind == "f":
-                    params[f"{p.name}.{f.name}"] = np.asarray(value, float)
+            values = {k: getattr(p.source, k) for k in p.source.parameters}
+            params.update({f"{p.name}.{k}": np.asarray(v, float) for k, v in values.items() if not isinstance(v, Drive)})
     return {p.name: (type(p.synapse), f"{p.name}.weight") for p in net.projections.values()}
 
 

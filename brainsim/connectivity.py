@@ -282,7 +282,7 @@ class from_matrix(Rule):
         object.__setattr__(self, "_table", (pre, post, None if weight.dtype == bool else weight))
 
     def _expected(self, sides):
-        shape, need = tuple(self.matrix.shape), (sides.n_pre, sides.n_post)
+        shape, need = np.shape(self.matrix), (sides.n_pre, sides.n_post)
         if shape != need:
             hint = "it seems transposed, write from_matrix(matrix.T)" if shape == need[::-1] else "rows are sources"
             raise ConnectError(f"the matrix has shape {shape}, but [pre, post] are {need} cells; {hint}")
@@ -293,4 +293,4 @@ class from_matrix(Rule):
         return Edges(pre, post, sides.n_pre, sides.n_post, weight)
 
     def __repr__(self):
-        return f"from_matrix({' x '.join(map(str, self.matrix.shape))}, {len(self._table[0])} edges)"
+        return f"from_matrix({' x '.join(map(str, np.shape(self.matrix)))}, {len(self._table[0])} edges)"

@@ -71,7 +71,10 @@ class Distribution(ABC):
                 if np.ndim(value) != isinstance(getattr(self, field.name), tuple):
                     raise ParameterError(f"{what}: {field.name} of {self!r} must be one number")
                 made[field.name] = tuple(value.tolist()) if np.ndim(value) else float(value)
-        return replace(self, **made)._checked(f"{what}: {self!r}")
+        try:
+            return replace(self, **made)
+        except ParameterError as err:
+            raise ParameterError(f"{what}: {err}") from None
 
     def _checked(self, what):
         for field in fields(self):

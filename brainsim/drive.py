@@ -2,12 +2,11 @@
 
 A drive yields, for an integer step n, one value for all cells (scalar) or one per cell. Time windows are compared on
 integer steps, and the phase of periodic drives is reduced on integers, so long runs stay exact in float32.
-Event drives (`poisson`, `spike_train`, `spike_trains`) yield numbers of spikes; connect them like a population, or give
-them as the input `spikes` of a `SpikeSource`.
+Drives that yield spikes are in `events.py`.
 """
 
-import warnings
 from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .errors import ParameterError, RunError
+from .grid import to_steps
 from .units import to_canonical
 
 FOREVER = 2**31 - 1
@@ -43,7 +43,7 @@ def clean(value, unit, what, low=None):
 
 def step_of(time, dt):
     """Integer step of a time in ms on the host; 2**31 - 1 for infinity."""
-    return FOREVER if time is None or not np.isfinite(time) else int(np.rint(time / dt))
+    return FOREVER if time is None else int(min(FOREVER, np.rint(time / dt)))
 
 
 class Drive:
@@ -51,7 +51,7 @@ class Drive:
 
     events: ClassVar[bool] = False
     label: ClassVar[str] = "drive"
-    unit_of_amplitude: ClassVar[bool] = True
+    parameters: ClassVar[dict] = {}  # values that appear among the parameters of a network: name -> declaration
 
     def prepare(self, dt: float, what: str) -> "Drive":
         """The drive on the grid of dt, with everything computed that the host must compute."""
@@ -60,12 +60,16 @@ class Drive:
     def check(self, n: int, dt: float, first: int, steps: int, what: str) -> None:
         """Raise before anything runs if the drive cannot serve n cells over the steps of a run."""
 
+    def with_parameter(self, name: str, value) -> "Drive":
+        """A copy with another value of one of its `parameters`."""
+        return replace(self, **{name: value})
+
     def begin(self, n: int, dtype):
         """What the drive carries from step to step."""
         return ()
 
     def value(self, step, dt, n, key, carry):
-        """Value in step `step`: scalar or (n,); and the new carry. `key`: two uint32 words of the drive's own stream."""
+        """Value in step `step`, scalar or (n,), and the new carry. `key`: two uint32 words of the drive's own stream."""
         raise NotImplementedError
 
     def __add__(self, other):
@@ -79,7 +83,7 @@ def check_cells(value, n, what):
         raise RunError(f"{what} has {np.shape(value)[0]} values for {n} cells; give a number or {n} values")
     if np.ndim(value) > 1:
         raise RunError(
-            f"{what} has shape {np.shape(value)}; give a number or ({n},). Values over time go into bs.array(values, every=dt)"
+            f"{what} has shape {np.shape(value)}; give a number or ({n},). Values over time go into bs.array(values)"
         )
 
 
@@ -143,7 +147,7 @@ class Ramp(Drive):
 
     def value(self, step, dt, n, key, carry):
         begin, end = step_of(self.start, dt), step_of(self.stop, dt)
-        part = jnp.clip((step - begin) / jnp.asarray(end - begin, jnp.result_type(float)), 0.0, 1.0)
+        part = jnp.clip((step - begin) / jnp.asarray(max(1, end - begin), jnp.result_type(float)), 0.0, 1.0)
         return self.first + part * (jnp.asarray(self.last) - self.first), carry
 
 
@@ -153,22 +157,50 @@ class Sine(Drive):
     frequency: Any
     phase: Any
     offset: Any
+    turn: Any = None  # cycles per step as two 32-bit words, made by `prepare` where the frequency is known
 
     def check(self, n, dt, first, steps, what):
         for value in (self.amplitude, self.frequency, self.phase, self.offset):
             check_cells(value, n, what)
 
+    def prepare(self, dt, what):
+        if isinstance(self.frequency, jax.core.Tracer):
+            return self
+        return replace(self, turn=turn_words(np.asarray(self.frequency, float), dt))
+
     def value(self, step, dt, n, key, carry):
-        # cycles per step as a 32-bit fraction: the product wraps exactly, whatever the step
-        cycles = jnp.asarray(self.frequency, jnp.result_type(float)) * (1e-3 * dt)
-        fixed = jax.lax.stop_gradient(jnp.mod(cycles, 1.0))
-        high = jnp.floor(fixed * 65536.0)
-        low = jnp.floor((fixed * 65536.0 - high) * 65536.0)
-        word = (high.astype(jnp.uint32) << 16) | low.astype(jnp.uint32)
-        turn = (step.astype(jnp.uint32) * word).astype(jnp.result_type(float)) / 4294967296.0
+        real = jnp.result_type(float)
+        cycles = jnp.asarray(self.frequency, real) * (1e-3 * dt)
+        fixed = jax.lax.stop_gradient(cycles)
+        if self.turn is not None:
+            turn = turned(step, *self.turn, real)
+        elif real == jnp.float64:
+            turn = jnp.mod(fixed * step, 1.0)
+        else:
+            high = jnp.floor(jnp.mod(fixed, 1.0) * 65536.0)
+            low = jnp.floor((jnp.mod(fixed, 1.0) * 65536.0 - high) * 65536.0)
+            turn = turned(step, (high.astype(jnp.uint32) << 16) | low.astype(jnp.uint32), jnp.uint32(0), real)
         # the same value, with the derivative with respect to the frequency
-        turn = turn + (cycles - jax.lax.stop_gradient(cycles)) * step
+        turn = turn + (cycles - fixed) * step
         return self.offset + self.amplitude * jnp.sin(2.0 * jnp.pi * turn + self.phase), carry
+
+
+def turn_words(frequency, dt):
+    """Fraction of a cycle per step of every frequency (Hz), rounded to 64 bits: the upper and the lower 32."""
+    part = Fraction(repr(dt)) / 1000 * 2**64
+    distinct, where = np.unique(frequency, return_inverse=True)
+    words = [round(Fraction(f) * part) % 2**64 for f in distinct.tolist()]
+    split = np.array([[w >> 32 for w in words], [w & 0xFFFFFFFF for w in words]], np.uint32)
+    return tuple(split[:, where].reshape(2, *frequency.shape))
+
+
+def turned(step, high, low, real):
+    """Fractional part of step times the 64-bit fraction (high, low): products of 16-bit halves, which wrap exactly."""
+    step, high, low = (jnp.asarray(x).astype(jnp.uint32) for x in (step, high, low))
+    a, b, c, d = step >> 16, step & 0xFFFF, low >> 16, low & 0xFFFF
+    middle = a * d + (b * d >> 16)
+    carried = a * c + (middle >> 16) + ((b * c + (middle & 0xFFFF)) >> 16)
+    return ((step * high + carried).astype(real) + (step * low).astype(real) * 2.0**-32) * 2.0**-32
 
 
 @drive
@@ -181,6 +213,8 @@ class Array(Drive):
         shape = np.shape(self.values)
         if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != n):
             raise RunError(f"{what}: values over time have shape {shape}; give (time,) or (time, {n})")
+        if not shape[0]:
+            raise RunError(f"{what}: there are no values over time; give at least one")
         if not isinstance(self.values, jax.core.Tracer) and not np.isfinite(np.asarray(self.values)).all():
             bad = np.argwhere(~np.isfinite(np.asarray(self.values)))[0]
             raise RunError(f"{what}: value {tuple(int(i) for i in bad)} over time is not finite")
@@ -188,16 +222,16 @@ class Array(Drive):
         if (first + steps - 1) // stride >= shape[0] and not self.hold:
             have, need = shape[0] * stride * dt, (first + steps) * dt
             raise RunError(
-                f"{what}: the values cover {have:g} ms but the run ends at {need:g} ms; give more values, or hold=True to "
-                f"keep the last one"
+                f"{what}: the values cover {have:g} ms but the run ends at {need:g} ms; give more values, or hold=True "
+                f"to keep the last one"
             )
 
     def _stride(self, dt):
         every = dt if self.every is None else self.every
-        stride = max(1, int(np.rint(every / dt)))
-        if abs(stride * dt - every) > 1e-6 * every:
+        stride, off = to_steps(every, dt)
+        if off or stride < 1:
             raise RunError(f"array(every={every:g}) is not a multiple of dt = {dt:g} ms; resample the values")
-        return stride
+        return int(stride)
 
     def value(self, step, dt, n, key, carry):
         row = jnp.minimum(step // self._stride(dt), np.shape(self.values)[0] - 1)
@@ -222,106 +256,11 @@ class OUNoise(Drive):
         from .ops import random
 
         xi = random.normal(key, step, 1 if self.shared else n).astype(carry["x"].dtype)
-        keep = jnp.exp(-dt / jnp.asarray(self.tau, carry["x"].dtype))
+        ratio = dt / jnp.asarray(self.tau, carry["x"].dtype)
         # exact update of the stationary process; the first value is drawn from its distribution
-        moved = keep * carry["x"] + jnp.sqrt(1.0 - keep**2) * xi
+        moved = jnp.exp(-ratio) * carry["x"] + jnp.sqrt(-jnp.expm1(-2.0 * ratio)) * xi
         x = jnp.where(carry["begun"], moved, xi)
-        value = self.mean + self.sd * x
-        return (value[0] if self.shared and value.ndim else value), {"x": x, "begun": jnp.ones((), bool)}
-
-
-@drive
-class Poisson(Drive):
-    rate: Any
-    n: int = static(1)
-    start: float = static(0.0)
-    stop: float | None = static(None)
-    most: float | None = static(None)
-    events: ClassVar[bool] = True
-    label: ClassVar[str] = "poisson"
-
-    def check(self, n, dt, first, steps, what):
-        if isinstance(self.rate, Drive):
-            self.rate.check(n, dt, first, steps, f"{what}.rate")
-        else:
-            check_cells(self.rate, n, f"{what}.rate")
-
-    def prepare(self, dt, what):
-        return replace(self, rate=self.rate.prepare(dt, what)) if isinstance(self.rate, Drive) else self
-
-    def begin(self, n, dtype):
-        return self.rate.begin(n, dtype) if isinstance(self.rate, Drive) else ()
-
-    def value(self, step, dt, n, key, carry):
-        from .ops import random
-
-        rate = self.rate
-        if isinstance(rate, Drive):
-            rate, carry = rate.value(step, dt, n, key ^ jnp.uint32(0x5BD1E995), carry)
-            rate = jnp.maximum(rate, 0.0)
-        on = (step >= step_of(self.start, dt)) & (step < step_of(self.stop, dt))
-        per_step = jax.lax.stop_gradient(jnp.asarray(rate, jnp.float32)) * (1e-3 * dt * self.n)
-        counts = random.poisson(key, step, per_step, n, size=self._terms(dt))
-        return jnp.where(on, counts, 0).astype(jnp.result_type(float)), carry
-
-    def _terms(self, dt):
-        """Length of the cumulative table: from the largest rate, which must be known before compiling."""
-        most = self.most
-        if most is None:
-            raise RunError("poisson: the rate is traced or changes with time; say most=, its upper bound in Hz")
-        mean = most * 1e-3 * dt * self.n
-        return int(np.ceil(mean + 8.0 * np.sqrt(mean) + 12.0))
-
-
-@drive
-class SpikeTrains(Drive):
-    """Given spikes: `steps` sorted, `cells` None for the same spikes to all; made by `prepare` from times in ms."""
-
-    times: Any = None
-    indices: Any = None
-    steps: Any = None
-    cells: Any = None
-    most: int = static(0)
-    strict: bool = static(False)
-    events: ClassVar[bool] = True
-    label: ClassVar[str] = "spikes"
-
-    def prepare(self, dt, what):
-        exact = self.times / dt
-        steps = np.rint(exact)
-        off = np.abs(exact - steps) > 1e-6 * np.maximum(1.0, steps)
-        if off.any():
-            shift = np.abs(exact - steps).max() * dt
-            text = f"{what}: {int(off.sum())} spike times are off the grid of dt = {dt:g} ms, shifted by up to {shift:.3g} ms"
-            if self.strict:
-                raise RunError(f"{text}; round them, choose a dt that fits, or say strict=False")
-            warnings.warn(text, stacklevel=4)
-        order = np.argsort(steps, kind="stable")
-        steps = steps[order].astype(np.int32)
-        most = int(np.unique(steps, return_counts=True)[1].max()) if len(steps) else 0
-        pad = np.full(most, -1, np.int32)
-        cells = (
-            None if self.indices is None else np.append(self.indices[order].astype(np.int32), np.zeros(most, np.int32))
-        )
-        return SpikeTrains(steps=np.append(steps, pad), cells=cells, most=most, strict=self.strict)
-
-    def check(self, n, dt, first, steps, what):
-        indices = self.cells if self.indices is None else self.indices
-        if indices is not None and len(indices) and indices.max() >= n:
-            bad = int(np.argmax(indices >= n))
-            raise RunError(f"{what}: spike {bad} belongs to cell {indices[bad]}, but there are {n} cells (0..{n - 1})")
-
-    def value(self, step, dt, n, key, carry):
-        real = jnp.result_type(float)
-        if self.most == 0:
-            return jnp.zeros((n,), real), carry
-        steps = jnp.asarray(self.steps)
-        first = jnp.searchsorted(steps[: -self.most], step, side="left")
-        rows = first + jnp.arange(self.most)
-        hit = (steps[rows] == step).astype(real)
-        if self.cells is None:
-            return jnp.full((n,), jnp.sum(hit)), carry
-        return jnp.zeros((n,), real).at[jnp.asarray(self.cells)[rows]].add(hit), carry
+        return self.mean + self.sd * (x[0] if self.shared else x), {"x": x, "begun": jnp.ones((), bool)}
 
 
 def constant(amplitude) -> Drive:
@@ -329,7 +268,7 @@ def constant(amplitude) -> Drive:
     return Constant(clean(amplitude, None if not isinstance(amplitude, str) else "pA", "constant amplitude"))
 
 
-def _window(start, stop, what):
+def window(start, stop, what):
     start = float(clean(start, "ms", f"{what} start", low=0.0))
     stop = None if stop is None else float(clean(stop, "ms", f"{what} stop", low=0.0))
     if stop is not None and stop <= start:
@@ -338,16 +277,16 @@ def _window(start, stop, what):
 
 
 def step(amplitude, start, stop=None) -> Drive:
-    """`amplitude` from `start` to `stop` (ms, in steps start/dt <= n < stop/dt), else 0."""
+    """`amplitude` from `start` to `stop` (ms, rounded to whole steps), else 0."""
     return Step(
         clean(amplitude, None if not isinstance(amplitude, str) else "pA", "step amplitude"),
-        *_window(start, stop, "step"),
+        *window(start, stop, "step"),
     )
 
 
 def ramp(first, last, start, stop) -> Drive:
     """Linear from `first` at `start` to `last` at `stop` (ms), constant outside."""
-    return Ramp(clean(first, None, "ramp first"), clean(last, None, "ramp last"), *_window(start, stop, "ramp"))
+    return Ramp(clean(first, None, "ramp first"), clean(last, None, "ramp last"), *window(start, stop, "ramp"))
 
 
 def sine(amplitude, frequency, phase=0.0, offset=0.0) -> Drive:
@@ -386,49 +325,6 @@ def ou_noise(mean, sd, tau, shared=False) -> Drive:
     return OUNoise(clean(mean, None, "ou_noise mean"), clean(sd, None, "ou_noise sd", low=0.0), tau, bool(shared))
 
 
-def poisson(rate, n=1, start=0.0, stop=None, most=None) -> Drive:
-    """Independent Poisson trains, one per target cell: the sum of `n` trains of `rate`.
-
-    Args:
-        rate: Hz, at least 0: a number, one per target, or a drive (inhomogeneous; negative values count as 0).
-        n: number of superposed trains per target.
-        start, stop: ms.
-        most: upper bound of the rate in Hz; needed when the rate is a drive or traced.
-    """
-    start, stop = _window(start, stop, "poisson")
-    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
-        raise ParameterError(f"poisson: n = {n!r} trains; give a whole number of at least 1")
-    if isinstance(rate, Drive):
-        if most is None:
-            raise ParameterError("poisson: the rate changes with time; say most=, its upper bound in Hz")
-    else:
-        rate = clean(rate, "Hz", "poisson rate", low=0.0)
-        most = float(np.max(rate)) if most is None and not isinstance(rate, jax.core.Tracer) else most
-    return Poisson(rate, int(n), start, stop, None if most is None else float(most))
-
-
-def _times(times, what):
-    times = np.asarray(clean(np.asarray(times, float), "ms", what, low=0.0), float).ravel()
-    return times
-
-
-def spike_train(times, strict=False) -> Drive:
-    """The same spikes for every target cell, at `times` in ms (any order; a time off the grid is rounded with a warning)."""
-    return SpikeTrains(times=_times(times, "spike times"), strict=strict)
-
-
-def spike_trains(times, indices, strict=False) -> Drive:
-    """Spikes of single cells: `times` in ms, `indices` of the target cells, of equal length, any order."""
-    times, indices = _times(times, "spike times"), np.asarray(indices).ravel()
-    if len(times) != len(indices):
-        raise ParameterError(f"spike_trains: {len(times)} times but {len(indices)} indices; give one index per time")
-    if len(indices) and (indices.dtype.kind not in "iu" or indices.min() < 0):
-        raise ParameterError(
-            f"spike_trains: indices must be whole numbers of at least 0, got {indices.dtype} from {indices.min()}"
-        )
-    return SpikeTrains(times=times, indices=indices, strict=strict)
-
-
 def as_drive(given, n, steps, what) -> Drive:
     """What the user gave as an input: a drive, a number, one value per cell, values over time, or a list of drives."""
     if isinstance(given, Drive):
@@ -455,9 +351,5 @@ def as_drive(given, n, steps, what) -> Drive:
         values = np.asarray(given, float)
         if not np.isfinite(values).all():
             raise RunError(f"{what} is not finite; give finite values")
+        given = given if isinstance(given, jax.Array) else values
     return Constant(given)
-
-
-def with_leaf(given: Drive, name: str, value) -> Drive:
-    """A copy of a drive with one of its values replaced."""
-    return replace(given, **{name: value})

@@ -1,5 +1,7 @@
 """Results as tables of other libraries: pandas, xarray, neo. Each is imported when asked for."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from . import extras
@@ -36,8 +38,7 @@ def to_pandas(result) -> dict:
 
 def _shared(arrays: dict, common: str, own: str) -> dict[str, str]:
     """Dimension of each array: `common` if all are equal, else one of its own."""
-    first = next(iter(arrays.values()))
-    equal = all(np.array_equal(first, a) for a in arrays.values())
+    equal = all(np.array_equal(a, b) for a, b in pairwise(arrays.values()))
     return {name: common if equal else own.format(name) for name in arrays}
 
 
@@ -51,8 +52,7 @@ def to_xarray(result):
     """
     xarray = extras.load("xarray")
     variables, coordinates = {}, {}
-    if result.traces:
-        time_of = _shared({k: t.times for k, t in result.traces.items()}, "time", "{}_time")
+    time_of = _shared({k: t.times for k, t in result.traces.items()}, "time", "{}_time")
     for name, trace in result.traces.items():
         population = name.rpartition(".")[0] or name
         peers = {k: t.indices for k, t in result.traces.items() if (k.rpartition(".")[0] or k) == population}

@@ -39,8 +39,10 @@ def is_journal(path) -> bool:
 
 
 def _pack(facts: dict, arrays: dict[str, np.ndarray]) -> bytes:
+    columns: dict[str, Any] = {"facts": np.array(as_json(facts, "a chunk"))}
+    columns |= {f"a{i}": a for i, a in enumerate(arrays.values())}
     payload = io.BytesIO()
-    np.savez(payload, facts=np.array(as_json(facts, "a chunk")), **{f"a{i}": a for i, a in enumerate(arrays.values())})
+    np.savez(payload, **columns)
     body = payload.getvalue()
     head = FRAME.pack(MARK, len(body), zlib.crc32(body))
     return head + SUM.pack(zlib.crc32(head)) + body
@@ -214,11 +216,13 @@ class StreamWriter:
             meta=joined_meta([first.meta, part.meta]) if self._whole else dict(part.meta),
         )
 
-    def close(self, complete: bool = True) -> None:
+    def close(self, complete: bool = True, *, meta: dict | None = None, summaries: dict | None = None) -> None:
         """Turn the journal into an HDF5 result.
 
         Args:
             complete: False when the run stopped before its end.
+            meta: what is known only now (wall_s, ...), added to that of header and chunks.
+            summaries: of the whole run; default those of the last chunk.
 
         Raises:
             OSError: no room for the second copy; the journal stays under the same path, whole and readable, and `close`
@@ -230,9 +234,10 @@ class StreamWriter:
             return
         self._file.close()
         whole = self._whole or _empty_result(self.header)
-        meta = {**_meta_of(self.header), **whole.meta}
-        meta["complete"] = complete and meta.get("complete", True)
-        save_parts(self.path, self._parts(), replace(whole, meta=meta), self._sizes)
+        merged = {**_meta_of(self.header), **whole.meta, **(meta or {})}
+        merged["complete"] = complete and merged.get("complete", True)
+        whole = replace(whole, meta=merged, summaries=whole.summaries if summaries is None else summaries)
+        save_parts(self.path, self._parts(), whole, self._sizes)
         self._closed = True
 
     def _parts(self) -> Iterator[Result]:

@@ -127,13 +127,10 @@ class Simulation:
     def _connected(self, drives, params):
         """Put the current parameters of connected drives (rates) into them."""
         out = dict(drives)
-        for name in self.program.drives:
-            for key in list(params):
-                owner, _, field = key.rpartition(".")
-                if owner == name and field != "weight" and hasattr(out[name], field):
-                    from .drive import with_leaf
-
-                    out[name] = with_leaf(out[name], field, params[key])
+        for name, port in self.program.drives.items():
+            for key in port.drive.parameters:
+                if f"{name}.{key}" in params:
+                    out[name] = out[name].with_parameter(key, params[f"{name}.{key}"])
         return out
 
     # ---- the loop -----------------------------------------------------------------------------------------------

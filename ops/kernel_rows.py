@@ -64,17 +64,14 @@ def address(e, indices, delays, has_delays, slot, n_slots, n_post):
         if target < 0 or target >= n_post:
             return np.int64(-1)
         row = slot + np.int64(delays[e])
-        if row >= n_slots:
-            row -= n_slots
-        elif row < 0:
-            row += n_slots
+        row += n_slots * (np.int64(row < 0) - np.int64(row >= n_slots))  # no branch: half of random delays wrap
         if row < 0 or row >= n_slots:  # a delay beyond the ring: rare, so the slow modulo waits for it
             row = row % n_slots
         return row * n_post + target
     if target < 0 or target >= total:
         return np.int64(-1)
     target += slot * n_post
-    return target - total if target >= total else target
+    return target - total * np.int64(target >= total)
 
 
 @njit(error_model="numpy")

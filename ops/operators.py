@@ -248,5 +248,3 @@ def _gather(what, ring, weights, indptr, indices, delays, step, backend):
     delays = delays if what == "gather_csr" else arguments.delays_of(what, delays, indices)
     graph = (indptr, indices, delays, arguments.step_of(what, step), arguments.active_of(what, None, indptr))
     return gather_p.bind(ring, weights, *graph, batch=(), backend=dispatch.requested(backend))
-
-

@@ -49,8 +49,10 @@ def key_of(seed: int, *names: str | int) -> np.ndarray:
     digest = hashlib.sha256(b"brainsim.ops.random 1")
     for part in (seed, *names):
         if isinstance(part, bool) or not isinstance(part, (str, int, np.integer)):
-            raise ValueError(f"key_of: {part!r} is a {type(part).__name__}, but a key is made of ints and strings; "
-                             "pass an int seed and names; use fold_in for traced numbers")
+            raise ValueError(
+                f"key_of: {part!r} is a {type(part).__name__}, but a key is made of ints and strings; "
+                "pass an int seed and names; use fold_in for traced numbers"
+            )
         text = ("s" + part if isinstance(part, str) else f"i{int(part)}").encode()
         digest.update(len(text).to_bytes(8, "little") + text)
     return np.frombuffer(digest.digest()[:8], "<u4").astype(np.uint32)
@@ -84,8 +86,9 @@ def threefry2x32(key0, key1, counter0, counter1, rounds: int = ROUNDS):
         ValueError: rounds out of range.
     """
     if not 1 <= rounds <= 20:
-        raise ValueError(f"threefry2x32: rounds is {rounds}, but the function is defined for 1 to 20; "
-                         f"leave it out for {ROUNDS}")
+        raise ValueError(
+            f"threefry2x32: rounds is {rounds}, but the function is defined for 1 to 20; leave it out for {ROUNDS}"
+        )
     key0, key1, counter0, counter1 = (jnp.asarray(word) for word in (key0, key1, counter0, counter1))
     keys = (key0, key1, key0 ^ key1 ^ jnp.uint32(_PARITY))
     x0, x1 = counter0 + keys[0], counter1 + keys[1]
@@ -159,8 +162,10 @@ def normal(key, step, of, dtype=jnp.float32):
     else:
         first, second = _words(key)
         more_high, more_low = bits((first ^ jnp.uint32(_SECOND_BLOCK), second), step, of)
-        u = (((high >> jnp.uint32(1)).astype(dtype) * dtype.type(2.0**31)
-              + (more_high >> jnp.uint32(1)).astype(dtype)) + dtype.type(0.5)) * dtype.type(2.0**-62)
+        u = (
+            ((high >> jnp.uint32(1)).astype(dtype) * dtype.type(2.0**31) + (more_high >> jnp.uint32(1)).astype(dtype))
+            + dtype.type(0.5)
+        ) * dtype.type(2.0**-62)
         angle = (_signed(low).astype(dtype) + more_low.astype(dtype) * dtype.type(2.0**-32)) * dtype.type(2.0**-32)
     return jnp.sqrt(dtype.type(-2.0) * jnp.log(u)) * _cosine_of_turns(angle)
 
@@ -206,13 +211,16 @@ def poisson_table(rate, size: int | None = None):
     """
     if isinstance(rate, jax.core.Tracer):
         if size is None:
-            raise ValueError("poisson_table: rate is traced and size is not given, but the shape of the table must be "
-                             "known while tracing; pass size, the largest count to allow")
+            raise ValueError(
+                "poisson_table: rate is traced and size is not given, but the shape of the table must be "
+                "known while tracing; pass size, the largest count to allow"
+            )
         return jnp.stack([_threshold(s) for s in _survival(jnp.asarray(rate), size)])
     rate = float(rate)
     if not (math.isfinite(rate) and rate >= 0):
-        raise ValueError(f"poisson_table: rate is {rate}, but an expected count is finite and not negative; "
-                         "pass rate * dt >= 0")
+        raise ValueError(
+            f"poisson_table: rate is {rate}, but an expected count is finite and not negative; pass rate * dt >= 0"
+        )
     counts = np.arange(int(rate + 12 * math.sqrt(rate) + 40) if size is None else size + 60, dtype=np.float64)
     log_factorial = np.array([math.lgamma(k + 1) for k in counts])
     mass = np.exp(counts * math.log(rate) - rate - log_factorial) if rate > 0 else (counts == 0).astype(float)
@@ -246,12 +254,15 @@ def poisson(key, step, rate, of, size: int | None = None):
     if concrete and size is None:
         values = np.asarray(rate, np.float64)
         if not np.all(np.isfinite(values) & (values >= 0)):
-            raise ValueError("poisson: some rates are negative or not finite, but an expected count cannot be; "
-                             "pass rate * dt >= 0")
+            raise ValueError(
+                "poisson: some rates are negative or not finite, but an expected count cannot be; pass rate * dt >= 0"
+            )
         size = poisson_table(values.max(initial=0.0)).shape[0]
     if size is None:
-        raise ValueError("poisson: rates are traced and size is not given, but the number of terms must be known while "
-                         "tracing; pass size, the largest count to allow")
+        raise ValueError(
+            "poisson: rates are traced and size is not given, but the number of terms must be known while "
+            "tracing; pass size, the largest count to allow"
+        )
     u = _open_unit(word, np.dtype(np.float32))
     count = jnp.zeros(word.shape, jnp.int32)
     for tail in _survival(jnp.asarray(rate), size):
@@ -311,8 +322,10 @@ def _signed(word):
 def _float(dtype):
     dtype = np.dtype(dtype)
     if dtype.name not in ("float32", "float64"):
-        raise ValueError(f"dtype is {dtype.name}, but random numbers are drawn as float32 or float64; pass one of them "
-                         "and convert the result")
+        raise ValueError(
+            f"dtype is {dtype.name}, but random numbers are drawn as float32 or float64; pass one of them "
+            "and convert the result"
+        )
     if dtype == np.float64 and not jax.config.jax_enable_x64:
         raise ValueError("dtype is float64, but jax has 64 bits switched off; enable jax_enable_x64 or draw float32")
     return dtype
@@ -326,6 +339,8 @@ def _uint32(number):
     if isinstance(number, (int, np.integer)):
         return jnp.uint32(int(number) % 2**32)
     if getattr(number, "dtype", np.dtype(float)).kind not in "iu":
-        raise ValueError(f"a step, entity or number of a random stream is {number!r}, but it must be an integer or an "
-                         "integer array; convert it with .astype('int32')")
+        raise ValueError(
+            f"a step, entity or number of a random stream is {number!r}, but it must be an integer or an "
+            "integer array; convert it with .astype('int32')"
+        )
     return number.astype(jnp.uint32)

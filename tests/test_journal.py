@@ -37,6 +37,16 @@ def test_a_stream_becomes_the_joined_result(tmp_path):
         stream.append(make(5))
 
 
+def test_what_is_known_last_is_given_to_close(tmp_path):
+    stream = StreamWriter(tmp_path / "run.h5", dict(meta=dict(device="cpu", wall_s=0.0)))
+    stream.append(make(0))
+    stream.close(meta=dict(wall_s=9.0), summaries={"exc.v.mean": np.arange(3.0)})
+    result = load(tmp_path / "run.h5")
+    assert (
+        result.meta["wall_s"] == 9.0 and result.meta["device"] == "cpu" and result["exc.v.mean"].tolist() == [0, 1, 2]
+    )
+
+
 def test_a_stream_that_fails_keeps_its_chunks(tmp_path):
     path = tmp_path / "run.h5"
     with pytest.raises(KeyboardInterrupt):

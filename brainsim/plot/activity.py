@@ -69,24 +69,41 @@ def _draw_bands(ax, result, names, order, window, max_points):
     total, n_cells = sum(map(len, spikes.values())), sum(s.n_cells for s in spikes.values())
     gap = max(0.02 * n_cells, 1.0) if len(names) > 1 else 0.0
     height = ax.get_window_extent().height * 72 / ax.figure.dpi / max(n_cells, 1)
-    bottom, ticks = 0.0, []
+    bottom, bands = 0.0, []
     for name, s in spikes.items():
         rows = _rows(s, order) if order == "rate" else s.indices
         keep = style.thin(len(s), int(np.ceil(max_points * len(s) / total)) if total > max_points else len(s))
         marks = _marks(n_cells, height, min(total, max_points))
         ax.scatter(s.times[keep], bottom + rows[keep], color=style.colour_of(name, table), label=name, **marks)
-        ticks.append((bottom + (s.n_cells - 1) / 2, f"{name}\n{s.n_cells:,}", style.colour_of(name, table)))
+        if bands:
+            ax.axhline(bottom - (1 + gap) / 2, color=style.FAINT, linewidth=0.8)
+        bands.append((bottom + (s.n_cells - 1) / 2, name, s.n_cells, style.colour_of(name, table)))
         bottom += s.n_cells + gap
-    for (before, *_), (after, *_), s in zip(ticks, ticks[1:], spikes.values()):
-        ax.axhline(before + (s.n_cells - 1 + gap) / 2, color=style.FAINT, linewidth=0.8) if after else None
     ax.set_ylim(bottom - gap - 0.5, -0.5)
-    ax.set_yticks([y for y, *_ in ticks], [text for _, text, _ in ticks])
-    for label, (_, _, colour) in zip(ax.get_yticklabels(), ticks):
-        label.set(color=colour, fontsize=9)
+    _name_bands(ax, bands, height)
     if total > max_points:
         style.note(ax, f"{max_points:,} of {total:,} spikes shown")
     if not total:
         style.note(ax, "no spikes")
+
+
+def _name_bands(ax, bands, height):
+    """Name and size of each band at its side, in its colour; names of narrow bands move apart."""
+    lines = 2 if all(n * height > 24 for _, _, n, _ in bands) else 1
+    space, places = 12.0 * lines / max(height, 1e-9), []
+    for centre, *_ in bands:
+        places.append(max(centre, places[-1] + space) if places else centre)
+    excess = places[-1] - ax.get_ylim()[0] if places else 0.0
+    if excess > 0:  # the last names would fall below the axes: move up what is in the way
+        limit = ax.get_ylim()[0]
+        for k in range(len(places) - 1, -1, -1):
+            places[k] = min(places[k], limit)
+            limit = places[k] - space
+    texts = [f"{name}\n{n:,}" if lines == 2 else name for _, name, n, _ in bands]
+    ax.set_yticks(places, texts, fontsize=9)
+    ax.tick_params(axis="y", length=0)
+    for label, (*_, colour) in zip(ax.get_yticklabels(), bands):
+        label.set_color(style.readable(colour))
 
 
 def _rows(spikes, order) -> np.ndarray:

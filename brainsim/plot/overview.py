@@ -26,6 +26,7 @@ def plot_result(result, *, traces=None, max_traces: int = 4, order="index", wind
     if not rows:
         raise ParameterError('nothing was recorded, so there is nothing to plot; record=["exc.spikes", "exc.v"] does')
     heights = [HEIGHT.get(row, HEIGHT["trace"]) for row in rows]
+    heights[0] += 0.15 * max(len(result.spikes) - 4, 0)
     figure = style.new_figure(size or (7.2, 0.55 + sum(heights)))
     grid = figure.add_gridspec(len(rows), 1, height_ratios=heights, hspace=0.05)
     axes = {}

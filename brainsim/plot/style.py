@@ -5,7 +5,7 @@ import numpy as np
 from .. import extras
 
 # Okabe & Ito (2008), distinguishable with any colour vision; yellow last because it is faint on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B6B6B", "#F0E442")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 INK = "#262626"
 GREY = "#8C8C8C"
 FAINT = "#D9D9D9"
@@ -56,6 +56,12 @@ def colours(names) -> dict[str, str]:
 def colour_of(name: str, table: dict[str, str]) -> str:
     """Colour of a population or of the source of a projection ("exc->inh"); ink for strangers."""
     return table.get(name) or table.get(name.partition("->")[0], INK)
+
+
+def readable(colour: str) -> str:
+    """The colour as text on white: bright ones are darkened."""
+    rgb = np.array(extras.load("matplotlib.colors").to_rgb(colour))
+    return extras.load("matplotlib.colors").to_hex(rgb * (0.6 if rgb @ (0.3, 0.6, 0.1) > 0.7 else 1.0))
 
 
 def shades(colour: str, n: int) -> list[tuple[float, float, float]]:

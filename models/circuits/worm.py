@@ -9,7 +9,7 @@ input: it is solved inside the program, before every run, so that gradients with
 """
 
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +156,41 @@ def leading_eigenvalue(p, connectome: Connectome) -> jax.Array:
     return jax.lax.complex(first.real, jnp.abs(first.imag))
 
 
+def growth(connectome: Connectome | None = None) -> Callable:
+    """Function of an amplitude: `leading_eigenvalue` in 1/s and its derivative in 1/s per 1e4, by jax.jvp in float64."""
+    with jax.enable_x64(True):
+        worm = celegans() if connectome is None else connectome
+        params = {name: np.asarray(value) for name, value in touch_simulation(worm).params.items()}
+        touch = jnp.asarray(plm_touch(1.0, worm))
+
+    @jax.jit
+    def slope(amplitude):
+        along = lambda a: leading_eigenvalue({**params, "neurons.I_bias": a * touch}, worm)  # noqa: E731
+        return jax.jvp(along, (amplitude,), (jnp.ones_like(amplitude),))
+
+    def measure(amplitude) -> tuple[complex, complex]:
+        with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+            value, derivative = slope(jnp.asarray(amplitude, jnp.float64))
+        return 1e3 * complex(value), 1e7 * complex(derivative)
+
+    return measure
+
+
+def hopf_point(measure: Callable | None = None, start=1.2e4, steps=3) -> dict:
+    """Where the fixed point loses its stability, by Newton's method: amplitude, omega in rad/s, slope in 1/s per 1e4.
+
+    Args:
+        measure: default `growth()`.
+        start, steps: first amplitude; the error is squared by every step.
+    """
+    measure, amplitude = measure or growth(), start
+    for _ in range(steps):
+        value, slope = measure(amplitude)
+        amplitude -= 1e4 * value.real / slope.real
+    value, slope = measure(amplitude)
+    return {"amplitude": amplitude, "omega": value.imag, "slope": slope.real}
+
+
 def two_mode_energy(traces) -> float:
     """Share of the first two singular values squared of the mean-removed traces (samples, cells)."""
     centred = np.asarray(traces, float) - np.mean(traces, 0, dtype=float)
@@ -218,6 +253,7 @@ def motor_traces(result, connectome: Connectome, start=0.0):
 def touch_experiment(
     amplitudes: Sequence[float] = (1.0e4, 1.3e4, 1.4e4, 2.0e4), ablations: Sequence[str] = ("PVC", "DVA", "AVA", "AVB"),
     duration=30_000.0, dt=1.0, ablated_at=2.0e4, connectome: Connectome | None = None, seed=0,
+    watch: Callable | None = None,
 ) -> list[dict]:  # fmt: skip
     """Touch the worm: several amplitudes, then ablations at one amplitude; one compiled program for all runs.
 
@@ -227,6 +263,7 @@ def touch_experiment(
         duration, dt: ms; the second half is evaluated.
         ablated_at: amplitude of the ablation runs.
         connectome: default `celegans()`; the reference belongs to that one.
+        watch: called with the dict and the `Result` of every run as soon as it ends.
 
     Returns:
         One dict a run: amplitude, ablated (class or None), the entries of `describe`, and `reference`: (period s,
@@ -239,11 +276,14 @@ def touch_experiment(
         params = {**sim.params, "neurons.I_bias": plm_touch(amplitude, worm)}
         if lost is not None:
             params = ablate(params, worm, class_=lost)
-        times, traces = motor_traces(sim.run(duration, params=params), worm, duration / 2)
+        result = sim.run(duration, params=params)
+        times, traces = motor_traces(result, worm, duration / 2)
         row = {"amplitude": amplitude, "ablated": lost, **describe(times, traces)}
         if connectome is None and (amplitude, lost) in REFERENCE:
             row["reference"] = REFERENCE[amplitude, lost]
         rows.append(row)
+        if watch is not None:
+            watch(row, result)
     return rows
 
 
@@ -272,23 +312,3 @@ def gain_derivative(amplitude=2.0e4, duration=6_000.0, dt=1.0, step=1e-4) -> dic
         value, slope = jax.jvp(power, (g,), (jnp.ones_like(g),))
         high, low = power(g * (1 + step)), power(g * (1 - step))
         return {"power": float(value), "derivative": float(slope), "difference": float((high - low) / (2 * step * g))}
-
-
-def report(rows: Sequence[dict], gain: dict | None = None) -> str:
-    """Table of `touch_experiment` beside the reference in brackets, and the line of `gain_derivative`."""
-    lines = [f"{'amplitude':>9}  {'ablated':8}{'outcome':>19}{'period s':>17}{'two modes':>20}{'amplitude mV':>19}"]
-    for row in rows:
-        known = row.get("reference", ())
-        outcome = row["outcome"] + ("" if known == () else " (settles)" if known is None else " (cycles)")
-        line = f"{row['amplitude']:9.0f}  {row['ablated'] or '-':8}{outcome:>19}"
-        for k, (name, digits, width) in enumerate((("period", 3, 17), ("energy", 5, 20), ("amplitude_mV", 3, 19))):
-            beside = f" ({known[k]:.{digits}f})" if known else ""
-            line += ("-" if np.isnan(row[name]) else f"{row[name]:.{digits}f}{beside}").rjust(width)
-        lines.append(line)
-    lines.append("in brackets: SciPy BDF at rtol = atol = 1e-6 (tests/reference/make_worm.py); amplitude in 0.1 pA")
-    if gain:
-        lines.append(
-            f"d(motor power)/d(synaptic gain) = {gain['derivative']:.6g} mV^2/nS by jax.jvp, "
-            f"{gain['difference']:.6g} by central differences; power {gain['power']:.4g} mV^2"
-        )
-    return "\n".join(lines)

@@ -30,6 +30,22 @@ class AdEx(bs.Neuron):
 
     `AdEx.preset(name)` gives the firing patterns of Naud et al. 2008; `CURRENTS` has the current (pA) that shows each.
 
+    Args:
+        C: membrane capacitance.
+        g_L: leak conductance.
+        E_L: reversal potential of the leak; v starts there.
+        V_T: threshold of a slowly rising current.
+        D_T: sharpness of the upswing.
+        V_r: voltage after a spike.
+        V_peak: voltage that counts as a spike.
+        a: subthreshold adaptation.
+        b: adaptation current added by a spike.
+        tau_w: time constant of the adaptation.
+
+    Example:
+        >>> AdEx.preset("tonic").reset(w=1.0)
+        {'v': -58.0, 'w': 1.0}
+
     References:
         Brette & Gerstner 2005, 10.1152/jn.00686.2005.
         Naud et al. 2008, 10.1007/s00422-008-0264-7.

@@ -16,6 +16,15 @@ class ALIF(bs.Neuron):
 
     The paper chooses beta and tau_a (200 to 2000 ms) for each task; the defaults here are its form on a voltage scale.
 
+    Args:
+        tau, R, v_rest, v_th, v_reset, t_ref: as in `LIF`; v_th is the threshold of a cell at rest.
+        tau_a: time constant of the adaptation.
+        beta: rise of the threshold per spike.
+
+    Example:
+        >>> ALIF().spike(v=-47.0, a=1.0)
+        1.0
+
     References:
         Bellec et al. 2020, 10.1038/s41467-020-17236-y.
         Bellec et al. 2018, arXiv:1803.09574.
@@ -58,6 +67,16 @@ class CurrentALIF(bs.Neuron):
         tau v' = v_rest - v + R (I - w)
         tau_w w' = a (v - v_rest) - w
         v > v_th:  v = v_reset, w += b, v held for t_ref
+
+    Args:
+        tau, R, v_rest, v_th, v_reset, t_ref: as in `LIF`.
+        tau_w: time constant of the adaptation.
+        a: subthreshold adaptation.
+        b: adaptation current added by a spike.
+
+    Example:
+        >>> CurrentALIF().reset(w=1.0)
+        {'v': -65.0, 'w': 3.0}
 
     References:
         Benda & Herz 2003, 10.1162/089976603322385063.

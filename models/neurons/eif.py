@@ -20,6 +20,20 @@ class EIF(bs.Neuron):
     V_T + 5 D_T, from where the upswing lasts less than 0.1 ms; a higher one changes only the recorded peak and makes
     gradients through the upswing large. Beyond V_peak the equation is constant, so no stage of an integrator runs away.
 
+    Args:
+        C: membrane capacitance.
+        g_L: leak conductance.
+        E_L: reversal potential of the leak; v starts there.
+        V_T: threshold of a slowly rising current.
+        D_T: sharpness of the upswing.
+        V_r: voltage after a spike.
+        V_peak: voltage that counts as a spike.
+        t_ref: refractory time.
+
+    Example:
+        >>> float(EIF(D_T=0.1).dv(v=-65.0, I=100.0))
+        1.0
+
     References:
         Fourcaud-Trocme et al. 2003, 10.1523/JNEUROSCI.23-37-11628.2003.
     """

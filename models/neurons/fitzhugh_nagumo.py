@@ -14,6 +14,16 @@ class FitzHughNagumo(bs.Neuron):
 
     One unit of the paper's time is tau = 1 ms; its rate 0.08 is tau_w = 12.5 ms. The start is the rest state of I = 0.
 
+    Args:
+        tau: time constant of v.
+        tau_w: time constant of the recovery w.
+        a, b: offset and slope of the nullcline of w.
+        v_th: value that a spike rises through.
+
+    Example:
+        >>> FitzHughNagumo().dv(v=0.0, w=0.0, I=0.5)
+        0.5
+
     References:
         FitzHugh 1961, 10.1016/S0006-3495(61)86902-6.
         Nagumo, Arimoto & Yoshizawa 1962, 10.1109/JRPROC.1962.288235.

@@ -30,6 +30,23 @@ class GIF(bs.Neuron):
     `GIF.preset("M")` gives a row of table 1; `NAMES` says what each does and `CURRENTS` lists the current (pA) that the
     table applies first: A tonic spiking 150, ..., T spike latency 800.
 
+    Args:
+        C: membrane capacitance.
+        G: leak conductance.
+        E_L: reversal potential of the leak; v starts there.
+        V_r: voltage after a spike.
+        theta_r: lowest threshold after a spike.
+        theta_inf: threshold of a cell at rest; theta starts there.
+        a: coupling of the threshold to v.
+        b: rate of return of the threshold.
+        k1, k2: rates of decay of I1 and I2.
+        R1, R2: factors on I1 and I2 at a spike.
+        A1, A2: what a spike adds to I1 and I2.
+
+    Example:
+        >>> GIF().dv(v=-70.0, I1=0.0, I2=0.0, I=150.0)
+        1.5
+
     References:
         Mihalas & Niebur 2009, 10.1162/neco.2008.12-07-680.
     """

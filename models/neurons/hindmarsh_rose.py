@@ -15,6 +15,18 @@ class HindmarshRose(bs.Neuron):
 
     One unit of the paper's time is tau = 1 ms. y and z start where they rest at the initial x.
 
+    Args:
+        tau: unit of time.
+        a, b, c, d: coefficients of the fast equations.
+        r: speed of the adaptation z.
+        s: strength of the adaptation.
+        x_R: rest of the adaptation; x starts there.
+        x_th: value that a spike rises through.
+
+    Example:
+        >>> HindmarshRose().dx(x=0.0, y=0.0, z=0.0, I=3.0)
+        3.0
+
     References:
         Hindmarsh & Rose 1984, 10.1098/rspb.1984.0024.
     """

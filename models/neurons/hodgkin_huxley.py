@@ -19,6 +19,16 @@ class HodgkinHuxley(bs.Neuron):
     Defaults: a patch of 1e4 um^2 (1 uF/cm^2 = 100 pF; 120 mS/cm^2 = 12000 nS), so 10 uA/cm^2 is 1000 pA. The gates
     start in the steady state of the initial voltage.
 
+    Args:
+        C: membrane capacitance.
+        g_Na, g_K, g_L: maximal conductances of sodium, potassium and leak.
+        E_Na, E_K, E_L: reversal potentials.
+        v_th: voltage that a spike rises through.
+
+    Example:
+        >>> round(float(HodgkinHuxley().init_m(v=-65.0)), 4)
+        0.0529
+
     References:
         Hodgkin & Huxley 1952, 10.1113/jphysiol.1952.sp004764.
     """

@@ -25,6 +25,17 @@ class Izhikevich(bs.Neuron):
     `Izhikevich.preset("RS")` gives a published cell: RS regular spiking (the defaults), IB intrinsically bursting,
     CH chattering, FS fast spiking, LTS low-threshold spiking, TC thalamo-cortical, RZ resonator.
 
+    Args:
+        a: rate of the recovery variable u.
+        b: coupling of u to v.
+        c: voltage after a spike.
+        d: what a spike adds to u.
+        v_peak: voltage that counts as a spike.
+
+    Example:
+        >>> Izhikevich.preset("FS").a
+        0.1
+
     References:
         Izhikevich 2003, 10.1109/TNN.2003.820440.
     """
@@ -87,6 +98,23 @@ class Izhikevich2007(bs.Neuron):
     The cubic term (b3) is the book's recovery of fast-spiking interneurons; it is 0 elsewhere. Beyond v_peak the
     equations are constant. `Izhikevich2007.preset("RS")` gives a cell of the book: RS regular spiking (the defaults,
     figure 8.12), IB intrinsically bursting (8.19), CH chattering (8.23), FS fast spiking (8.27).
+
+    Args:
+        C: membrane capacitance.
+        k: curvature of the current.
+        v_r: resting potential; v starts there.
+        v_t: instantaneous threshold.
+        v_peak: voltage that counts as a spike.
+        a: rate of the recovery current u.
+        b: coupling of u to v.
+        c: voltage after a spike.
+        d: what a spike adds to u.
+        b3: cubic coupling of u to v above v_b.
+        v_b: where the cubic coupling begins.
+
+    Example:
+        >>> float(Izhikevich2007().dv(v=-60.0, u=0.0, I=100.0))
+        1.0
 
     References:
         Izhikevich 2007, Dynamical Systems in Neuroscience, chapter 8, 10.7551/mitpress/2526.001.0001.

@@ -15,6 +15,18 @@ class LIF(bs.Neuron):
 
     R is 1 GOhm unless given, so a current of 1 pA moves the voltage by 1 mV.
 
+    Args:
+        tau: membrane time constant.
+        R: membrane resistance.
+        v_rest: resting potential; v starts there.
+        v_th: threshold.
+        v_reset: voltage after a spike, below v_th.
+        t_ref: refractory time.
+
+    Example:
+        >>> LIF().dv(v=-65.0, I=20.0)
+        1.0
+
     References:
         Lapicque 1907, translated in Brunel & van Rossum 2007, 10.1007/s00422-007-0190-0.
         Burkitt 2006 (review), 10.1007/s00422-006-0068-6.

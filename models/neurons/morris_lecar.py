@@ -26,6 +26,19 @@ class MorrisLecar(bs.Neuron):
     `MorrisLecar.preset(name)`: "hopf" (the defaults: class 2), "snlc" (class 1, saddle-node on a limit cycle) and
     "homoclinic", the three sets of Rinzel & Ermentrout. w starts in the steady state of the initial voltage.
 
+    Args:
+        C: membrane capacitance.
+        g_Ca, g_K, g_L: maximal conductances of calcium, potassium and leak.
+        E_Ca, E_K, E_L: reversal potentials.
+        V1, V2: midpoint and width of the calcium activation.
+        V3, V4: midpoint and width of the potassium activation w.
+        phi: speed of w.
+        v_th: voltage that a spike rises through.
+
+    Example:
+        >>> float(MorrisLecar().init_w(v=2.0))
+        0.5
+
     References:
         Morris & Lecar 1981, 10.1016/S0006-3495(81)84782-0.
         Rinzel & Ermentrout 1998, in Methods in Neuronal Modeling, MIT Press.

@@ -18,6 +18,19 @@ class QIF(bs.Neuron):
     The equation is used up to v_peak and constant beyond, so that no stage of an integrator can run away. The
     defaults are the regular-spiking cell of `Izhikevich2007` without its recovery variable.
 
+    Args:
+        C: membrane capacitance.
+        k: curvature of the current.
+        v_rest: stable fixed point at I = 0; v starts there.
+        v_c: unstable fixed point at I = 0: where the upswing begins.
+        v_reset: voltage after a spike.
+        v_peak: voltage that counts as a spike.
+        t_ref: refractory time.
+
+    Example:
+        >>> float(QIF().dv(v=-60.0, I=50.0))
+        0.5
+
     References:
         Latham et al. 2000, 10.1152/jn.2000.83.2.808.
         Ermentrout & Kopell 1986, 10.1137/0146017.

@@ -14,6 +14,16 @@ class LinearRate(bs.Neuron):
 
     xi is white noise of unit intensity (per sqrt(ms)); at constant input r has the standard deviation sigma.
 
+    Args:
+        tau: time constant.
+        gain: slope.
+        bias: constant input.
+        sigma: standard deviation of the noise in r; 0 for none.
+
+    Example:
+        >>> LinearRate().dr(r=0.0, I=5.0)
+        0.5
+
     References:
         Seung 1996, 10.1073/pnas.93.23.13339.
     """
@@ -41,6 +51,16 @@ class ThresholdLinearRate(bs.Neuron):
         tau r' = -r + gain [I + bias]_+ + sigma sqrt(2 tau) xi
 
     xi is white noise of unit intensity (per sqrt(ms)); at constant input r has the standard deviation sigma.
+
+    Args:
+        tau: time constant.
+        gain: slope.
+        bias: constant input.
+        sigma: standard deviation of the noise in r; 0 for none.
+
+    Example:
+        >>> round(float(ThresholdLinearRate().dr(r=1.0, I=-5.0)), 2)
+        -0.1
 
     References:
         Salinas & Abbott 1996, 10.1073/pnas.93.21.11956.

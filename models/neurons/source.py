@@ -15,6 +15,13 @@ class PoissonSource(bs.Neuron):
     At most one spike per step and cell: keep rate dt well below 1. A superposition of n trains is one train of rate n
     times as high only as long as that holds.
 
+    Args:
+        rate: spikes per second.
+
+    Example:
+        >>> PoissonSource(rate=40.0).rate
+        40.0
+
     References:
         Perkel, Gerstein & Moore 1967, 10.1016/S0006-3495(67)86596-2.
     """
@@ -34,6 +41,10 @@ class SpikeSource(bs.Neuron):
         spike where `spikes` > 1/2
 
     Give the trains as the input "<name>.spikes" of a run.
+
+    Example:
+        >>> SpikeSource().spike(spikes=1.0)
+        0.5
     """
 
     spikes = bs.input("1")

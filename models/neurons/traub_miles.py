@@ -18,6 +18,17 @@ class TraubMiles(bs.Neuron):
 
     Defaults: the benchmark's cell of 20000 um^2. The gates start in the steady state of the initial voltage.
 
+    Args:
+        C: membrane capacitance.
+        g_Na, g_K, g_L: maximal conductances of sodium, potassium and leak.
+        E_Na, E_K, E_L: reversal potentials.
+        V_T: shift of the rates; the threshold lies a little above.
+        v_th: voltage that a spike rises through.
+
+    Example:
+        >>> TraubMiles().spike(v=-10.0)
+        10.0
+
     References:
         Traub & Miles 1991, Neuronal Networks of the Hippocampus, 10.1017/CBO9780511895401.
         Brette et al. 2007, 10.1007/s10827-007-0038-6.

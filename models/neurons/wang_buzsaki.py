@@ -20,6 +20,17 @@ class WangBuzsaki(bs.Neuron):
     Defaults: a patch of 1e4 um^2 (1 uF/cm^2 = 100 pF), so 1 uA/cm^2 is 100 pA. The gates start in the steady state of
     the initial voltage.
 
+    Args:
+        C: membrane capacitance.
+        g_Na, g_K, g_L: maximal conductances of sodium, potassium and leak.
+        E_Na, E_K, E_L: reversal potentials.
+        phi: speed of h and n.
+        v_th: voltage that a spike rises through.
+
+    Example:
+        >>> WangBuzsaki().spike(v=-10.0)
+        -10.0
+
     References:
         Wang & Buzsaki 1996, 10.1523/JNEUROSCI.16-20-06402.1996.
     """

@@ -15,6 +15,13 @@ class AlphaCurrent(bs.Synapse):
         spike:  x += w,   so that i(t) = w (t / tau) exp(1 - t / tau)
         current into the target: i
 
+    Args:
+        tau: time from the spike to the peak.
+
+    Example:
+        >>> AlphaCurrent().di(i=5.0, x=0.0)
+        -1.0
+
     References:
         Rall 1967, 10.1152/jn.1967.30.5.1138.
     """
@@ -46,6 +53,14 @@ class AlphaConductance(bs.Synapse):
         tau x' = -x
         spike:  x += w,   so that g(t) = w (t / tau) exp(1 - t / tau)
         current into the target: g (E - v_post)
+
+    Args:
+        tau: time from the spike to the peak.
+        E: reversal potential.
+
+    Example:
+        >>> AlphaConductance().current(g=2.0, v_post=-60.0)
+        120.0
 
     References:
         Rall 1967, 10.1152/jn.1967.30.5.1138.

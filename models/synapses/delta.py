@@ -12,6 +12,10 @@ class Delta(bs.Synapse):
 
     What arrives while the target is refractory is dropped.
 
+    Example:
+        >>> Delta().on_pre(w=0.5)
+        {'v_post': 0.5}
+
     References:
         Brunel 2000, 10.1023/A:1008925309027.
     """

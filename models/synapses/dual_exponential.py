@@ -29,6 +29,14 @@ class DualExpCurrent(bs.Synapse):
 
     p makes the peak of i equal to w; it is finite, and i an alpha function, where tau_rise = tau_decay.
 
+    Args:
+        tau_rise: time constant of the rise.
+        tau_decay: time constant of the decay.
+
+    Example:
+        >>> round(float(DualExpCurrent(tau_rise=5.0, tau_decay=5.0).di(i=0.0, x=5.0)), 4)
+        2.7183
+
     References:
         Roth & van Rossum 2009, 10.7551/mitpress/9780262013277.003.0007.
     """
@@ -63,6 +71,15 @@ class DualExpConductance(bs.Synapse):
         current into the target: g (E - v_post)
 
     p makes the peak of g equal to w; it is finite, and g an alpha function, where tau_rise = tau_decay.
+
+    Args:
+        tau_rise: time constant of the rise.
+        tau_decay: time constant of the decay.
+        E: reversal potential.
+
+    Example:
+        >>> DualExpConductance().current(g=2.0, v_post=-60.0)
+        120.0
 
     References:
         Roth & van Rossum 2009, 10.7551/mitpress/9780262013277.003.0007.

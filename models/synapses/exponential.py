@@ -12,6 +12,13 @@ class ExpCurrent(bs.Synapse):
         spike:  i += w
         current into the target: i
 
+    Args:
+        tau: time constant of the decay.
+
+    Example:
+        >>> ExpCurrent(tau=10.0).di(i=5.0)
+        -0.5
+
     References:
         Vogels & Abbott 2005, 10.1523/JNEUROSCI.3508-05.2005.
     """
@@ -40,6 +47,14 @@ class ExpConductance(bs.Synapse):
         current into the target: g (E - v_post)
 
     The default E = 0 mV is excitatory; write E=-80.0 for an inhibitory one.
+
+    Args:
+        tau: time constant of the decay.
+        E: reversal potential.
+
+    Example:
+        >>> ExpConductance().current(g=2.0, v_post=-60.0)
+        120.0
 
     References:
         Vogels & Abbott 2005, 10.1523/JNEUROSCI.3508-05.2005.

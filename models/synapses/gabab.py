@@ -18,6 +18,18 @@ class GABAB(bs.Synapse):
     r is the bound fraction of the receptors, s the G protein as a number of uM (so Kd = 100 is the published 100 uM^4).
     Both live on the source. One spike hardly opens the channel; a burst does.
 
+    Args:
+        K1, K2: rates of binding and unbinding.
+        K3, K4: rates of production and removal of G protein.
+        Kd: s^4 at which half the channels are open.
+        E: reversal potential.
+        T_max: concentration of the pulse of transmitter.
+        T_dur: duration of the pulse.
+
+    Example:
+        >>> GABAB(Kd=1.0).output(s=1.0)
+        {'g': 0.5}
+
     References:
         Destexhe & Sejnowski 1995, 10.1073/pnas.92.21.9515.
         Destexhe, Mainen & Sejnowski 1998, in Methods in Neuronal Modeling, MIT Press.

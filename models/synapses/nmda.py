@@ -18,6 +18,18 @@ class NMDA(bs.Synapse):
 
     r lives on the source: receptors of one source open together, so the work per step does not grow with the edges.
 
+    Args:
+        alpha: rate of binding.
+        beta: rate of unbinding.
+        E: reversal potential.
+        Mg: magnesium outside the cell.
+        T_max: concentration of the pulse of transmitter.
+        T_dur: duration of the pulse.
+
+    Example:
+        >>> round(float(NMDA().current(g=1.0, v_post=-60.0)), 2)
+        4.78
+
     References:
         Destexhe, Mainen & Sejnowski 1994, 10.1007/BF00961734.
         Jahr & Stevens 1990 (magnesium block), 10.1523/JNEUROSCI.10-09-03178.1990.
@@ -65,6 +77,17 @@ class SaturatingNMDA(bs.Synapse):
         B(v) = 1 / (1 + Mg / 3.57 mM exp(-0.062 v / mV))
 
     x and s live on the source, as in the all-to-all networks of the papers: the target sees the weighted sum of s.
+
+    Args:
+        tau_rise: time constant of the rise.
+        tau_decay: time constant of the decay.
+        alpha: rate at which x opens the receptors.
+        E: reversal potential.
+        Mg: magnesium outside the cell.
+
+    Example:
+        >>> round(float(SaturatingNMDA(Mg=0.0).current(g=1.0, v_post=-60.0)), 2)
+        60.0
 
     References:
         Wang 2002, 10.1016/S0896-6273(02)01092-9.

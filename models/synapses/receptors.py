@@ -16,6 +16,17 @@ class AMPA(bs.Synapse):
 
     r lives on the source: receptors of one source open together, so the work per step does not grow with the edges.
 
+    Args:
+        alpha: rate of binding.
+        beta: rate of unbinding.
+        E: reversal potential.
+        T_max: concentration of the pulse of transmitter.
+        T_dur: duration of the pulse.
+
+    Example:
+        >>> AMPA().current(g=2.0, v_post=-60.0)
+        120.0
+
     References:
         Destexhe, Mainen & Sejnowski 1994, 10.1007/BF00961734.
         Destexhe, Mainen & Sejnowski 1998, in Methods in Neuronal Modeling, MIT Press.
@@ -57,6 +68,17 @@ class GABAA(bs.Synapse):
         current into the target: w r (E - v_post)
 
     r lives on the source: receptors of one source open together, so the work per step does not grow with the edges.
+
+    Args:
+        alpha: rate of binding.
+        beta: rate of unbinding.
+        E: reversal potential.
+        T_max: concentration of the pulse of transmitter.
+        T_dur: duration of the pulse.
+
+    Example:
+        >>> GABAA().current(g=2.0, v_post=-60.0)
+        -40.0
 
     References:
         Destexhe, Mainen & Sejnowski 1994, 10.1007/BF00961734.

@@ -1,7 +1,8 @@
-"""Microseconds per call of the operators inside a `fori_loop`, native against xla.
+"""Microseconds per call of the operators inside a `fori_loop`, native against xla, and of the random numbers.
 
-Run: python tests/bench/operators.py [--xla-calls 100]
-N = 4000 neurons, 80 edges each, ring of 16 slots. The loop without operator is measured and subtracted.
+Run: python tests/bench/operators.py [--calls 5000] [--xla-calls 200]
+N = 4000 neurons, 80 edges each, ring of 16 slots. The times include the turn of the loop and the choice of one of two
+spike vectors, without which XLA would move work out of the loop (about 0.4 us together).
 """
 
 import argparse
@@ -13,13 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from brainsim import ops
+from brainsim.ops import random
 
 N, FAN, SLOTS = 4000, 80, 16
 
 
-def microseconds(step, carry, calls):
-    """Best of five runs of `calls` steps, in microseconds a step. `step(i, carry) -> carry`."""
-    loop = jax.jit(lambda c: jax.lax.fori_loop(0, calls, step, c))
+def microseconds(step, carry, calls, spikes=None):
+    """Best of five runs of `calls` steps, in microseconds a step. `step(spikes, i, carry) -> carry`."""
+    loop = jax.jit(
+        lambda c, s: jax.lax.fori_loop(0, calls, lambda i, c: step(None if s is None else s[i % 2], i, c), c)
+    )
+    loop = functools.partial(loop, s=spikes)  # an argument: constants would be folded into the program
     jax.block_until_ready(loop(carry))
     best = np.inf
     for _ in range(5):
@@ -67,6 +72,22 @@ def cases(backend):
     }
 
 
+def random_numbers(calls):
+    """Microseconds for N numbers of every kind."""
+    key, table, rates = random.key_of(0, "bench"), random.poisson_table(1.6), jnp.linspace(0.1, 3.0, N)
+    draws = {
+        "uniform": lambda i: random.uniform(key, i, N),
+        "normal": lambda i: random.normal(key, i, N),
+        "bernoulli": lambda i: random.bernoulli(key, i, 0.01, N),
+        "poisson, one rate 1.6": lambda i: random.poisson(key, i, table, N),
+        "poisson, N rates to 3": lambda i: random.poisson(key, i, rates, N),
+        "jax.random.normal": lambda i: jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (N,)),
+    }
+    for name, draw in draws.items():
+        time_us = microseconds(lambda _, i, total, draw=draw: total + draw(i).astype(jnp.float32), jnp.zeros(N), calls)
+        print(f"{name:24s} {'':17s} {time_us:10.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=5000)
@@ -76,16 +97,17 @@ def main():
     print(f"{'operator':24s} {'active':>8s} {'spikes':>8s} {'native us':>10s} {'xla us':>10s}")
     for name in cases("native"):
         for fraction in (0.0, 0.001, 0.01, 0.1):
-            mask = rng.random(N) < fraction
+            mask = rng.random((2, N)) < fraction
             for kind, spikes in (("bool", jnp.asarray(mask)), ("float32", jnp.asarray(mask, jnp.float32))):
                 times = []
                 for backend, calls in (("native", given.calls), ("xla", given.xla_calls)):
                     step, carry = cases(backend)[name]
                     calls = calls // 20 if "dense" in name else calls
-                    times.append(microseconds(functools.partial(step, spikes), carry, calls))
+                    times.append(microseconds(step, carry, calls, spikes))
                 print(f"{name:24s} {fraction:8.1%} {kind:>8s} {times[0]:10.2f} {times[1]:10.1f}")
             if "dense" in name:
                 break
+    random_numbers(given.calls)
 
 
 if __name__ == "__main__":

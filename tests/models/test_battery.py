@@ -57,6 +57,12 @@ def test_docstring_says_equation_and_source(name):
 
 
 @EVERY
+def test_docstring_explains_every_parameter(name):
+    cls = library.model_class(name)
+    assert [p for p in cls.__params__ if not re.search(rf"(?<!\w){p}(?!\w)", cls.__doc__)] == []
+
+
+@EVERY
 def test_units(name):
     bs.check_units(library.model_class(name))
 

@@ -17,9 +17,7 @@ def deliver(graph, backend, step=6):
         return lambda r, s, w: reference.ring_deliver(
             r, s, w, graph.indptr, graph.indices, graph.delays, jnp.int32(step)
         )
-    return lambda r, s, w: ops.ring_deliver(
-        r, s, w, graph.indptr, graph.indices, graph.delays, step, backend=backend
-    )
+    return lambda r, s, w: ops.ring_deliver(r, s, w, graph.indptr, graph.indices, graph.delays, step, backend=backend)
 
 
 def operands(graph, *batches):
@@ -30,8 +28,9 @@ def operands(graph, *batches):
     return [jnp.asarray(v) for v in values]
 
 
-@pytest.mark.parametrize("mapped", [(0, 0, 0), (None, 0, None), (None, None, 0), (None, 0, 0), (0, None, None),
-                                    (0, 0, None), (2, 1, 1)])
+@pytest.mark.parametrize(
+    "mapped", [(0, 0, 0), (None, 0, None), (None, None, 0), (None, 0, 0), (0, None, None), (0, 0, None), (2, 1, 1)]
+)
 def test_one_axis(x64, graph, backend, mapped):
     batches = [() if m is None else (B,) for m in mapped]
     values = operands(graph, *batches)

@@ -14,11 +14,14 @@ KEY = random.key_of(0, "test")
 ALARM = 1e-4  # p-value of a failure; seeds are fixed, so a test that passes keeps passing
 
 
-@pytest.mark.parametrize("counter, key, expected", [
-    ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
-    ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
-    ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
-])
+@pytest.mark.parametrize(
+    "counter, key, expected",
+    [
+        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+        ((0x243F6A88, 0x85A308D3), (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
+    ],
+)
 def test_published_vectors(counter, key, expected):
     """Random123, Threefry-2x32 with 20 rounds."""
     words = random.threefry2x32(*map(np.uint32, key), *map(np.uint32, counter), rounds=20)
@@ -40,8 +43,23 @@ def test_thirteen_rounds_against_python_integers():
 
 
 def test_keys_depend_on_names_not_on_order():
-    keys = {tuple(random.key_of(*parts)) for parts in [(0,), (1,), (0, "a"), (0, "b"), (0, "a", "b"), (0, "ab"), (0, 1),
-                                                       (0, "1"), (-1,), (2**80,), (0, "a", ""), (0, "", "a")]}
+    keys = {
+        tuple(random.key_of(*parts))
+        for parts in [
+            (0,),
+            (1,),
+            (0, "a"),
+            (0, "b"),
+            (0, "a", "b"),
+            (0, "ab"),
+            (0, 1),
+            (0, "1"),
+            (-1,),
+            (2**80,),
+            (0, "a", ""),
+            (0, "", "a"),
+        ]
+    }
     assert len(keys) == 12
     assert random.key_of(0, "noise", "exc").tolist() == [855840741, 4250648023]  # a change would change every seed
     folded = {tuple(np.asarray(random.fold_in(KEY, n)).tolist()) for n in range(100)}
@@ -60,9 +78,10 @@ def test_entities_are_addressed_not_enumerated():
 
 
 def test_equal_under_64_bits():
-    draws = lambda: [np.asarray(f) for f in (  # noqa: E731
-        random.uniform(KEY, 3, 50), random.normal(KEY, 3, 50), random.bernoulli(KEY, 3, 0.3, 50),
-        random.poisson(KEY, 3, 1.6, 50), random.fold_in(KEY, 3))]
+    def draws():
+        numbers = [random.uniform(KEY, 3, 50), random.normal(KEY, 3, 50), random.bernoulli(KEY, 3, 0.3, 50)]
+        return [np.asarray(a) for a in (*numbers, random.poisson(KEY, 3, 1.6, 50), random.fold_in(KEY, 3))]
+
     narrow = draws()
     with jax.enable_x64(True):
         wide = draws()
@@ -162,21 +181,24 @@ def test_poisson_forms_agree():
     assert mixed[0] == 0 and mixed[2] > 5
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: random.key_of("exc"), r"write key_of\(0, 'exc'\)"),
-    (lambda: random.key_of(0, 1.5), "made of ints and strings"),
-    (lambda: random.key_of(True), "made of ints and strings"),
-    (lambda: random.threefry2x32(1, 2, 3, 4, rounds=21), "1 to 20"),
-    (lambda: random.uniform(KEY, 0, 4, "int32"), "float32 or float64"),
-    (lambda: random.normal(KEY, 0, 4, "float64"), "jax_enable_x64"),
-    (lambda: random.bits(KEY, 0.5, 4), "must be an integer"),
-    (lambda: random.bernoulli(KEY, 0, 1.2, 4), r"lies in \[0, 1\]"),
-    (lambda: random.poisson_table(-1.0), "rate \\* dt >= 0"),
-    (lambda: random.poisson_table(float("nan")), "finite"),
-    (lambda: random.poisson(KEY, 0, np.array([1.0, -1.0]), 2), "negative or not finite"),
-    (lambda: jax.jit(lambda r: random.poisson(KEY, 0, r, 2))(1.0), "size is not given"),
-    (lambda: jax.jit(lambda r: random.poisson_table(r))(1.0), "size is not given"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: random.key_of("exc"), r"write key_of\(0, 'exc'\)"),
+        (lambda: random.key_of(0, 1.5), "made of ints and strings"),
+        (lambda: random.key_of(True), "made of ints and strings"),
+        (lambda: random.threefry2x32(1, 2, 3, 4, rounds=21), "1 to 20"),
+        (lambda: random.uniform(KEY, 0, 4, "int32"), "float32 or float64"),
+        (lambda: random.normal(KEY, 0, 4, "float64"), "jax_enable_x64"),
+        (lambda: random.bits(KEY, 0.5, 4), "must be an integer"),
+        (lambda: random.bernoulli(KEY, 0, 1.2, 4), r"lies in \[0, 1\]"),
+        (lambda: random.poisson_table(-1.0), "rate \\* dt >= 0"),
+        (lambda: random.poisson_table(float("nan")), "finite"),
+        (lambda: random.poisson(KEY, 0, np.array([1.0, -1.0]), 2), "negative or not finite"),
+        (lambda: jax.jit(lambda r: random.poisson(KEY, 0, r, 2))(1.0), "size is not given"),
+        (lambda: jax.jit(lambda r: random.poisson_table(r))(1.0), "size is not given"),
+    ],
+)
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()

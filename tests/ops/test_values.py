@@ -51,11 +51,17 @@ def test_ring_deliver(graph, backend, dtypes, packed):
     indices, delays = graph.indices, graph.delays
     if packed:
         indices, delays = ops.pack_edges(indices, delays, graph.n_post, graph.n_slots), None
-    deliver = jax.jit(lambda n: ops.ring_deliver(ring, spikes, weights, graph.indptr, indices, delays, n,
-                                                 backend=backend))
+    deliver = jax.jit(
+        lambda n: ops.ring_deliver(ring, spikes, weights, graph.indptr, indices, delays, n, backend=backend)
+    )
     for step in (0, 3, 2**31 - 1, -1):
         expected = reference.ring_deliver(
-            jnp.asarray(ring), spikes, weights, graph.indptr, graph.indices, graph.delays,
+            jnp.asarray(ring),
+            spikes,
+            weights,
+            graph.indptr,
+            graph.indices,
+            graph.delays,
             jnp.int32(step % graph.n_slots),
         )
         np.testing.assert_allclose(deliver(np.int32(step)), expected, rtol=1e-5, atol=1e-6)
@@ -103,7 +109,13 @@ def test_against_loops(graph, backend):
             ring[(2 + graph.delays[e]) % graph.n_slots, graph.indices[e]] += float(spikes[i]) * float(weights[e])
     for chosen in (backend, "reference"):
         out = ops.ring_deliver(
-            np.zeros_like(ring, np.float32), spikes, weights, graph.indptr, graph.indices, graph.delays, 2,
+            np.zeros_like(ring, np.float32),
+            spikes,
+            weights,
+            graph.indptr,
+            graph.indices,
+            graph.delays,
+            2,
             backend=chosen,
         )
         np.testing.assert_allclose(out, ring, rtol=1e-5, atol=1e-6)
@@ -142,8 +154,9 @@ def test_nan_spreads_and_silence_hides(graph, backend):
     out = ops.event_csr(spikes, weights, graph.indptr, graph.indices, n_post=graph.n_post, backend=backend)
     hit = np.isin(np.arange(graph.n_post), graph.indices[graph.indptr[2] : graph.indptr[3]])
     np.testing.assert_array_equal(np.isnan(out), hit)
-    out = ops.event_csr(-0.0 * np.ones_like(spikes), weights, graph.indptr, graph.indices, n_post=graph.n_post,
-                        backend=backend)
+    out = ops.event_csr(
+        -0.0 * np.ones_like(spikes), weights, graph.indptr, graph.indices, n_post=graph.n_post, backend=backend
+    )
     np.testing.assert_array_equal(out, np.zeros(graph.n_post))
 
 
@@ -165,6 +178,7 @@ def test_weak_scalars_follow_the_spikes(x64, graph):
     out = ops.event_csr(graph.spikes(graph.n_pre, dtype=np.float32), 0.5, graph.indptr, graph.indices, n_post=9)
     assert out.dtype == "float32"
     assert not out.weak_type
-    stepped = jax.jit(lambda s: ops.ring_deliver(jnp.zeros((2, 9), "float32"), s, 1, graph.indptr, graph.indices,
-                                                 graph.delays, 3))
+    stepped = jax.jit(
+        lambda s: ops.ring_deliver(jnp.zeros((2, 9), "float32"), s, 1, graph.indptr, graph.indices, graph.delays, 3)
+    )
     assert stepped(np.ones(graph.n_pre, bool)).dtype == "float32"

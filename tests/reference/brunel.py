@@ -17,7 +17,10 @@ REGIMES = {  # g, eta, ms measured after the first 200
     "AI": (5.0, 2.0, 600.0), "SI_fast": (6.0, 4.0, 600.0), "SI_slow": (4.5, 0.9, 1000.0), "SR": (3.0, 2.0, 300.0)}
 SEEDS = {"AI": (1, 2, 3), "SI_fast": (1, 2), "SI_slow": (1, 2, 3, 4, 5), "SR": (1,)}
 WARM = 200.0
-NOTE = "input to a refractory cell is dropped, as in NEST: Brian2 does so for a variable marked (unless refractory)"
+NOTE = ("input to a refractory cell is dropped, as in NEST: Brian2 does so for a variable marked (unless refractory). "
+        "Brian2 adds a delta input after the threshold test, so it decays for one step (0.5 % of V, 0.1 mV at threshold) "
+        "before it can cause a spike; NEST tests right after adding it. At dt 0.1 ms this lowers the rates, most where "
+        "the drive is subthreshold (SI_slow)")
 
 
 def spectrum(times, start, stop, n, window=200.0):

@@ -107,6 +107,9 @@ def balanced_part(kind):
                     early = times <= EARLY + 1e-9
                     order = np.lexsort((cells[early], times[early]))
                     step = np.round(times[early][order] / balanced.DT).astype(int)
+                    edges = np.arange(0.5, DURATION / balanced.DT + 1, 10)
+                    counts, _ = np.histogram(np.round(times / balanced.DT), edges)
+                    rows["counts_per_ms_seed_0"] = counts.tolist()               # steps 1-10, 11-20, ...
                     rows["early_seed_0"] = dict(until_ms=EARLY, step=step.tolist(), cell=cells[early][order].tolist())
             print(kind, method, label, [(rows[s]["rate_hz"], rows[s]["cv"]) for s in SEEDS], flush=True)
     out["same_edges_seed_0"] = [
