@@ -5,9 +5,7 @@
 Everything public is reachable as `bs.<name>`; the names are listed in `__all__`. Modules are imported when first used.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .declare import const, input, param, refractory, state, weight
@@ -40,7 +38,7 @@ _HOME = {
     "result": ["Result"],
     "storage": ["load"],
     "connectome": ["Connectome"],
-    "explain": ["explain"],
+    "tables": ["explain"],
     "dimensions": ["check_units"],
     "functions": ["exp", "exprel", "sigmoid"],
     "settings": ["enable_x64", "enable_cache"],
@@ -66,17 +64,6 @@ def __getattr__(name):
     from .errors import unknown
 
     raise AttributeError(f"brainsim: {unknown('name', name, __all__)}")
-
-
-class _Package(ModuleType):
-    """Keeps `bs.step` and `bs.explain` what they are: importing the modules of those names would replace them."""
-
-    def __setattr__(self, name, value):
-        if not (isinstance(value, ModuleType) and name in _WHERE):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __dir__():

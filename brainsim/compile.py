@@ -76,9 +76,23 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     weights = _weight_leaves(net, params)
     initial = _initial_leaves(net, params)
     program = Program(
-        layout, dt, net.seed, {}, receivers, bundles, _couplings(layout, projections, steps, on_edges),
-        _edge_blocks(layout, [p for p in projections if p.name in on_edges], receivers, steps), _ports(net, layout, receivers, steps, params),
-        1, {}, sent, surrogate, smooth, dict(net.derived), initial, weights,
+        layout,
+        dt,
+        net.seed,
+        {},
+        receivers,
+        bundles,
+        _couplings(layout, projections, steps, on_edges),
+        _edge_blocks(layout, [p for p in projections if p.name in on_edges], receivers, steps),
+        _ports(net, layout, receivers, steps, params),
+        1,
+        {},
+        sent,
+        surrogate,
+        smooth,
+        dict(net.derived),
+        initial,
+        weights,
     )
     topology = _topology(program, {p.name: p for p in projections}, steps)
     _buffers(program, topology, steps, net)
@@ -103,7 +117,9 @@ def _delays(net, dt, strict):
         where = ", ".join(f"{name} ({count})" for name, count, _ in off)
         text = f"delays off the grid of dt = {dt:g} ms: {where}; largest shift {max(s for *_, s in off):.3g} ms"
         if strict:
-            raise CompileError(f"{text}. Choose delays that are multiples of dt, or compile with strict=False to round them")
+            raise CompileError(
+                f"{text}. Choose delays that are multiples of dt, or compile with strict=False to round them"
+            )
         warnings.warn(f"{text}. They act at the nearest step", stacklevel=5)
     return steps
 
@@ -165,7 +181,9 @@ def _weight_leaves(net, params):
         params[f"{p.name}.weight"] = np.asarray(p.weight, float)
         if p.source is not None:
             values = {k: getattr(p.source, k) for k in p.source.parameters}
-            params.update({f"{p.name}.{k}": np.asarray(v, float) for k, v in values.items() if not isinstance(v, Drive)})
+            params.update(
+                {f"{p.name}.{k}": np.asarray(v, float) for k, v in values.items() if not isinstance(v, Drive)}
+            )
     return {p.name: (type(p.synapse), f"{p.name}.weight") for p in net.projections.values()}
 
 
@@ -183,7 +201,17 @@ def _couplings(layout, projections, steps, on_edges):
         d = steps[p.name]
         delay = None if np.ndim(d) else int(d)
         depth = int(np.max(d)) + 1 if (delay is None or delay > 0) else 0
-        made.append(Coupling(len(made), p.name, layout.terminal_of[p.name], layout.slot_of[p.name], type(p.synapse).symmetric, delay, depth))
+        made.append(
+            Coupling(
+                len(made),
+                p.name,
+                layout.terminal_of[p.name],
+                layout.slot_of[p.name],
+                type(p.synapse).symmetric,
+                delay,
+                depth,
+            )
+        )
         if made[-1].symmetric and layout.where[p.pre.name][0] is not layout.where[p.post.name][0]:
             raise CompileError(f"{p.name}: a symmetric synapse needs both ends in populations of one model class")
     return made
@@ -194,22 +222,38 @@ def _edge_blocks(layout, projections, receivers, steps):
     for p in projections:
         cls, slot = type(p.synapse), layout.slot_of[p.name]
         if cls.symmetric:
-            raise CompileError(f"{p.name}: {cls.__name__} is symmetric and evaluated on edges; write output(...) and current(...) instead")
+            raise CompileError(
+                f"{p.name}: {cls.__name__} is symmetric and evaluated on edges; write output(...) and current(...) instead"
+            )
         args = cls.__methods__.get("current", ())
         on = "current" in cls.__methods__ and not cell.per_target(cls)
         deposits = {}
         for r in receivers:
             for key in cls.__increments__:
-                place = ("cell", slot.group.index, key[:-5]) if key.endswith("_post") and key not in cls.__states__ else ("slot", slot.index, key)
+                place = (
+                    ("cell", slot.group.index, key[:-5])
+                    if key.endswith("_post") and key not in cls.__states__
+                    else ("slot", slot.index, key)
+                )
                 if (r.kind, r.index, r.state) == place:
                     deposits[key] = r.start
         leaves = {k: f"{p.name}.{k}" for k in cls.__params__}
-        made.append(EdgeBlock(
-            len(made), p.name, cls, layout.where[p.pre.name][0], slot.group, p.into,
-            tuple(sorted({a[:-5] for a in args if a.endswith("_post")})) if on else (), on, p.n_edges,
-            None if np.ndim(steps[p.name]) else int(steps[p.name]),
-            {k: layout.alias.get(v, v) for k, v in leaves.items()}, deposits,
-        ))
+        made.append(
+            EdgeBlock(
+                len(made),
+                p.name,
+                cls,
+                layout.where[p.pre.name][0],
+                slot.group,
+                p.into,
+                tuple(sorted({a[:-5] for a in args if a.endswith("_post")})) if on else (),
+                on,
+                p.n_edges,
+                None if np.ndim(steps[p.name]) else int(steps[p.name]),
+                {k: layout.alias.get(v, v) for k, v in leaves.items()},
+                deposits,
+            )
+        )
     return made
 
 
@@ -220,7 +264,9 @@ def _ports(net, layout, receivers, steps, params):
         if p.source is None:
             continue
         if not p.source.events:
-            raise CompileError(f"{p.name}: {type(p.source).__name__} yields no events; give it as an input: inputs={{'{p.post.name}.I': ...}}")
+            raise CompileError(
+                f"{p.name}: {type(p.source).__name__} yields no events; give it as an input: inputs={{'{p.post.name}.I': ...}}"
+            )
         if np.ndim(steps[p.name]):
             raise CompileError(f"{p.name}: a drive takes one delay for all targets")
         slot, (_, member) = layout.slot_of[p.name], layout.where[p.post.name]
@@ -241,8 +287,13 @@ def _topology(program, projections, steps):
     for c in program.couplings:
         p = projections[c.projection]
         made[c.tag] = target_rows(
-            p.edges.pre, p.edges.post, c.slot.group.n, layout.where[p.pre.name][1].start, layout.where[p.post.name][1].start,
-            steps[p.name] if c.delay is None else None, c.symmetric,
+            p.edges.pre,
+            p.edges.post,
+            c.slot.group.n,
+            layout.where[p.pre.name][1].start,
+            layout.where[p.post.name][1].start,
+            steps[p.name] if c.delay is None else None,
+            c.symmetric,
         )
     for e in program.edge_blocks:
         p = projections[e.projection]
@@ -268,7 +319,13 @@ def _buffers(program, topology, steps, net):
     for e in program.edge_blocks:
         longest = max(longest, int(np.max(steps[e.projection])))
     for c in program.couplings:
-        check_memory("history of outputs", c.depth, c.terminal.group.n, 4 * max(1, len(c.slot.synapse.__outputs__)), c.depth * program.dt)
+        check_memory(
+            "history of outputs",
+            c.depth,
+            c.terminal.group.n,
+            4 * max(1, len(c.slot.synapse.__outputs__)),
+            c.depth * program.dt,
+        )
     program.history = longest + 1
     check_memory("history of spikes", program.history, program.layout.n_sources, 4, longest * program.dt)
 
@@ -298,13 +355,25 @@ def _methods(program, method, net):
         edges = any(e.group is g and e.on_edges for e in program.edge_blocks)
         linear = asked in ("auto", "exact") and not noisy and not edges and _linear(program, g)
         if asked == "exact" and not linear:
-            why = "it has noise" if noisy else "currents are evaluated on edges" if edges else "its equations are not linear"
-            raise CompileError(f"{g.label}: the exact propagator does not fit {g.model.__name__}: {why}; use method='exp_euler'")
+            why = (
+                "it has noise"
+                if noisy
+                else "currents are evaluated on edges"
+                if edges
+                else "its equations are not linear"
+            )
+            raise CompileError(
+                f"{g.label}: the exact propagator does not fit {g.model.__name__}: {why}; use method='exp_euler'"
+            )
         program.methods[g.index] = "exact" if linear else "exp_euler" if asked == "auto" else asked
         if asked == "rosenbrock":
-            size = sum(h.n * len(cell.state_names(program, h)) for h in program.groups if (h.method or method) == "rosenbrock")
+            size = sum(
+                h.n * len(cell.state_names(program, h)) for h in program.groups if (h.method or method) == "rosenbrock"
+            )
             if size > integrate.ROSENBROCK_LIMIT:
-                raise CompileError(f"rosenbrock solves a dense system of {size} states; the limit is {integrate.ROSENBROCK_LIMIT}. Use 'exp_euler'")
+                raise CompileError(
+                    f"rosenbrock solves a dense system of {size} states; the limit is {integrate.ROSENBROCK_LIMIT}. Use 'exp_euler'"
+                )
             if noisy:
                 raise CompileError(f"{g.label}: rosenbrock takes no noise; use 'heun' or 'exp_euler'")
 

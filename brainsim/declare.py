@@ -188,7 +188,7 @@ def _check_units(cls):
 def _check_declarations(cls):
     where = cls.__name__
     for name, spec in cls.__states__.items():
-        if name in RESERVED or name == "w" and cls.KIND == "synapse":
+        if name in RESERVED or (name == "w" and cls.KIND == "synapse"):
             raise DefinitionError(f"{where}: a state cannot be called {name!r}, which is reserved; choose another name")
         if name[0] == "d" and name[1:] in cls.__states__:
             raise DefinitionError(
@@ -285,7 +285,7 @@ class Model(metaclass=ModelMeta):
         return f"{type(self).__name__}({shown})"
 
     def _repr_html_(self):
-        from .explain import model_html
+        from .tables import model_html
 
         return model_html(self)
 

@@ -69,7 +69,7 @@ class Drive:
         return ()
 
     def value(self, step, dt, n, key, carry):
-        """Value in step `step`, scalar or (n,), and the new carry. `key`: two uint32 words of the drive's own stream."""
+        """Value in step `step`, scalar or (n,), and the new carry; `key` is two uint32 words of its own stream."""
         raise NotImplementedError
 
     def __add__(self, other):

@@ -83,12 +83,14 @@ class SpikeTrains(Drive):
         steps, off = to_steps(self.times, dt)
         if len(steps) and steps.max() >= FOREVER:
             raise RunError(
-                f"{what}: a spike at {self.times.max():g} ms is at step {steps.max():.4g}; there are {FOREVER - 1} steps "
-                f"of {dt:g} ms"
+                f"{what}: a spike at {self.times.max():g} ms is at step {steps.max():.4g}; there are {FOREVER - 1} "
+                f"steps of {dt:g} ms"
             )
         if off.any():
             shift = np.abs(self.times - steps * dt).max()
-            text = f"{what}: {off.sum()} spike times are off the grid of dt = {dt:g} ms, shifted by up to {shift:.3g} ms"
+            text = (
+                f"{what}: {off.sum()} spike times are off the grid of dt = {dt:g} ms, shifted by up to {shift:.3g} ms"
+            )
             if self.strict:
                 raise RunError(f"{text}; round them, choose a dt that fits, or say strict=False")
             warnings.warn(text, stacklevel=4)
@@ -154,9 +156,9 @@ def _times(times, what):
 
 
 def spike_train(times, strict=False) -> Drive:
-    """The same spikes for every target cell, at `times` in ms, in any order; a time off the grid is rounded, with a warning.
+    """The same spikes for every target cell, at `times` in ms, in any order.
 
-    With `strict=True` times off the grid are an error.
+    A time off the grid is rounded with a warning, or an error with `strict=True`.
     """
     return SpikeTrains(times=_times(times, "spike times"), strict=bool(strict))
 

@@ -81,7 +81,9 @@ def entries(matrices, names, pattern) -> dict:
     """The entries of (E, P) that can differ from zero: (row, column) -> (e, p), each a scalar or one value per cell."""
     e, p = matrices
     place = {n: i for i, n in enumerate(names)}
-    return {f"{n}<{m}": (e[..., place[n], place[m]], p[..., place[n], place[m]]) for n in names for m in sorted(pattern[n])}
+    return {
+        f"{n}<{m}": (e[..., place[n], place[m]], p[..., place[n], place[m]]) for n in names for m in sorted(pattern[n])
+    }
 
 
 def exact_step(z, b, coefficients, held=None):

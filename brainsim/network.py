@@ -90,7 +90,9 @@ class Network:
         for key, spec in type(model).__params__.items():
             value = getattr(model, key)
             if isinstance(value, Distribution) and n is None:
-                raise ParameterError(f"{name}.{key} is {value!r}; a synapse takes a number or an array, one value per source, target or edge")
+                raise ParameterError(
+                    f"{name}.{key} is {value!r}; a synapse takes a number or an array, one value per source, target or edge"
+                )
             if isinstance(value, Distribution):
                 own[key] = value.sample(generator(self.seed, name, key), n)
                 check_bounds(own[key], spec, f"{name}.{key}")
@@ -315,6 +317,6 @@ class Network:
         return f"Network(seed={self.seed}: {len(self.populations)} populations, {cells} cells, {len(self.projections)} projections, {edges} edges)"
 
     def _repr_html_(self):
-        from .explain import network_html
+        from .tables import network_html
 
         return network_html(self)

@@ -38,6 +38,25 @@ def check_count(n, what: str) -> int:
     return count
 
 
+def select(key, n: int, name: str) -> np.ndarray:
+    """Positions 0 .. n-1 from one index, several, or a mask; negative ones count from the end."""
+    ids = np.atleast_1d(np.asarray(key))
+    if ids.dtype == bool:
+        if ids.shape != (n,):
+            raise ConnectError(f"{name}: a mask needs {n} entries, got {ids.shape}")
+        return np.flatnonzero(ids)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ConnectError(f"{name}: {key!r} selects nothing; give whole numbers, a slice, a mask or labels")
+    outside = (ids < -n) | (ids >= n)
+    if outside.any():
+        raise ConnectError(f"{name} has 0..{n - 1}; there is no {ids[outside][0]}")
+    ids = np.where(ids < 0, ids + n, ids).astype(np.int64)
+    order = np.sort(ids)
+    if np.any(order[1:] == order[:-1]):
+        raise ConnectError(f"{name}: {order[:-1][order[1:] == order[:-1]][0]} is selected twice; give every cell once")
+    return ids
+
+
 @dataclass(frozen=True, eq=False)
 class Population:
     """A named group of cells, or a part of one (`exc[:100]`); `ids` are positions in the whole population."""
@@ -76,15 +95,7 @@ class Population:
         elif isinstance(key, slice):
             ids = np.arange(self.n)[key]
         else:
-            ids = np.atleast_1d(np.asarray(key))
-            if ids.dtype == bool:
-                if ids.shape != (self.n,):
-                    raise ConnectError(f"{self.name}: a mask needs {self.n} entries, got {ids.shape}")
-                ids = np.flatnonzero(ids)
-            if len(ids) and (ids.min() < -self.n or ids.max() >= self.n):
-                bad = ids[(ids < -self.n) | (ids >= self.n)][0]
-                raise ConnectError(f"{self.name} has cells 0..{self.n - 1}; there is no cell {bad}")
-            ids = np.where(ids < 0, ids + self.n, ids)
+            ids = select(key, self.n, self.name)
         if len(ids) == 0:
             raise ConnectError(f"{self.name}[{key}] selects no cell; {self.name} has cells 0..{self.n - 1}")
         part = dict(vars(self), ids=np.asarray(ids, np.int32))
@@ -109,7 +120,7 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A named set of edges from one population to another with a synapse model; `source` instead of `pre` for drives."""
+    """A named set of edges between two populations with a synapse model; for drives `source` instead of `pre`."""
 
     name: str
     pre: Population | None

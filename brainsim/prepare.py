@@ -46,12 +46,16 @@ def prepare(program: Program, topology: dict, params: dict) -> dict:
         "bound": bound,
         "weights": _weights(program, topology, params, bound),
         "drive_weights": _drive_weights(program, params),
-        "inputs": {g.index: {n: jnp.asarray(i.default, dtype()) for n, i in g.model.__inputs__.items()} for g in layout.groups},
+        "inputs": {
+            g.index: {n: jnp.asarray(i.default, dtype()) for n, i in g.model.__inputs__.items()} for g in layout.groups
+        },
         "masks": {g.index: _masks(program, g) for g in layout.groups},
         "refractory": _refractory(program, bound),
     }
     ready["fixed"] = _fixed_sums(program, topology, ready, bound)
-    ready["propagators"] = {g.index: _propagators(program, g, bound) for g in layout.groups if program.methods[g.index] == "exact"}
+    ready["propagators"] = {
+        g.index: _propagators(program, g, bound) for g in layout.groups if program.methods[g.index] == "exact"
+    }
     return ready
 
 
@@ -62,7 +66,9 @@ def _expand_edges(block, params, topology):
     for key, name in block.leaves.items():
         leaf = params[name]
         if leaf.ndim and leaf.shape[0] != n:
-            raise CompileError(f"{name}: synapses evaluated on edges take a number or one value per edge ({n}), got {leaf.shape}")
+            raise CompileError(
+                f"{name}: synapses evaluated on edges take a number or one value per edge ({n}), got {leaf.shape}"
+            )
         out[key] = leaf
     return out
 
@@ -264,7 +270,9 @@ def _initial_cells(g, member, params):
             waiting.remove(name)
             break
         else:
-            raise CompileError(f"{g.model.__name__}: init methods of {waiting} wait for each other; give one a declared value")
+            raise CompileError(
+                f"{g.model.__name__}: init methods of {waiting} wait for each other; give one a declared value"
+            )
     return made
 
 
@@ -282,7 +290,11 @@ def _initial_synapse(program, place, on, name, spec, params):
     for projection in place.projections:
         user = params.get(f"{projection}.{name}(0)")
         if user is not None:
-            spans = [p for p in place.pieces if p[2] == projection] if on == "post" else [(place.member.start, place.member.stop, None)]
+            spans = (
+                [p for p in place.pieces if p[2] == projection]
+                if on == "post"
+                else [(place.member.start, place.member.stop, None)]
+            )
             for a, b, _ in spans:
                 whole = whole.at[a:b].set(jnp.broadcast_to(user, (b - a,)))
     return whole
@@ -308,5 +320,3 @@ def _initial_outputs(program, c, state, params):
 
     now = map_cells(one, g.n, state["z"][g.index], bound)
     return {k: jnp.broadcast_to(v, (c.depth, g.n)) for k, v in now.items()}
-
-

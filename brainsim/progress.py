@@ -20,6 +20,7 @@ class Progress:
         self.first = None
         self.shown = 0.0
         self.handle = None
+        self.compile_s = 0.0
 
     def _target(self):
         if callable(self.show):
@@ -33,11 +34,12 @@ class Progress:
     def update(self, done: float):
         """Called after every chunk; `done` in ms."""
         now = time.perf_counter()
+        # the first chunk contains the compilation
+        self.compile_s = self.compile_s or now - self.begun
         if callable(self.show):
             self.show(done, self.total)
             return
         if self.first is None:
-            # the first chunk contains the compilation
             self.first = (now, done)
             return
         speed = (done - self.first[1]) / max(now - self.first[0], 1e-9)

@@ -33,11 +33,15 @@ class _Term(NamedTuple):
     value: float | None = None  # of a literal
 
 
-_KEEP = set("""convert_element_type broadcast_in_dim reshape squeeze expand_dims stop_gradient copy copy_p neg abs real
+_KEEP = set(
+    """convert_element_type broadcast_in_dim reshape squeeze expand_dims stop_gradient copy copy_p neg abs real
     rev transpose slice dynamic_slice gather reduce_precision reduce_sum reduce_max reduce_min cumsum cummax cummin
-    device_put optimization_barrier pvary""".split())
-_NUMBER = set("""exp exp2 expm1 log log1p tanh logistic sin cos tan asin acos atan sinh cosh asinh acosh atanh erf erfc
-    erf_inv lgamma digamma floor ceil round""".split())
+    device_put optimization_barrier pvary""".split()
+)
+_NUMBER = set(
+    """exp exp2 expm1 log log1p tanh logistic sin cos tan asin acos atan sinh cosh asinh acosh atanh erf erfc
+    erf_inv lgamma digamma floor ceil round""".split()
+)
 _COMPARE = {**dict.fromkeys("eq ne lt le gt ge".split(), "compares"), "atan2": "takes the angle of"}
 _ALIKE = {
     **_COMPARE,

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import cell
-from .errors import CompileError, unknown
+from .errors import CompileError, ConnectError, RunError, unknown
+from .grid import to_steps
 from .layout import Group
+from .memory import free_memory, in_words
 from .names import match
-from .population import Population
+from .population import Population, select
 from .program import Program, dtype, map_cells
 from .units import to_canonical
 
@@ -21,9 +23,10 @@ class Spec:
     """What the user asked for."""
 
     name: str
-    kind: str = "trace"
+    kind: str = "any"  # any, spikes, trace, mean
     every: float | None = None
-    of: Any = None
+    of: tuple | slice | None = None  # cells by number, label or mask
+    part_of: str | None = None  # the population of a part that was given as `of`
 
 
 def spikes(name: str) -> Spec:
@@ -35,11 +38,26 @@ def trace(name: str, every=None, of=None) -> Spec:
     """Record a variable over time.
 
     Args:
-        name: "<population>.<state>", "<projection>.<state>" or "<projection>.current"; wildcards allowed.
+        name: "<population>.<state>", "<projection>.<state>" or "<projection>.current"; wildcards allowed. Projections
+            that share a synapse object and a target share its state, so each of their traces is that of their sum.
         every: sampling interval in ms, a multiple of dt; the sample is the value at its end. Default: every step.
-        of: cells (or edges) to record: indices, labels, a slice, or a part of the population. Default: all.
+        of: cells (or edges) to record: indices, labels, a slice, a mask, or a part of the population. Default: all.
     """
-    return Spec(name, "trace", None if every is None else float(to_canonical(every, "ms", f"trace({name!r}) every")), of)
+    every = None if every is None else float(to_canonical(every, "ms", f"trace({name!r}) every"))
+    return Spec(name, "trace", every, *_selection(of, f"trace({name!r})"))
+
+
+def _selection(of, what):
+    """A selection of cells in a form that compares by value, and the population it belongs to."""
+    if isinstance(of, Population):
+        return None if of.ids is None else tuple(of.ids.tolist()), of.name
+    if of is None or isinstance(of, slice):
+        return of, None
+    if np.ndim(of) > 1 or not np.size(of):
+        raise CompileError(
+            f"{what}: of has shape {np.shape(of)}; give a list of cells, a slice or a part of the population"
+        )
+    return tuple(np.atleast_1d(np.asarray(of)).tolist()), None
 
 
 def mean(name: str) -> Spec:
@@ -61,6 +79,15 @@ class Recorder:
     every: int
     unit: str
 
+    @property
+    def owner(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def first_source(self) -> int:
+        """Global id of the first cell of a population whose spikes are recorded."""
+        return self.group.source_start + self.start
+
     def read(self, program, ready, state, fired):
         """The value in this step, one per recorded cell."""
         if self.kind == "spikes":
@@ -79,7 +106,7 @@ def _current(program, slot, ready, state):
     g = slot.group
 
     def one(z, bound):
-        env = {"t": jnp.zeros((), dtype()), "dt": jnp.asarray(program.dt, dtype())}
+        env = {"t": state["step"].astype(dtype()) * program.dt, "dt": jnp.asarray(program.dt, dtype())}
         return jnp.asarray(slot.synapse.__bind__(bound).call("current", cell.slot_values(slot, z, env)), dtype())
 
     return map_cells(one, g.n, state["z"][g.index], ready["bound"][slot.tag])
@@ -107,10 +134,24 @@ def known_records(program: Program) -> dict[str, tuple]:
         for name in t.projections:
             for s, spec in t.synapse.__states__.items():
                 if spec.on == "pre":
-                    out[f"{name}.{s}"] = ("trace", t.group, t.member.start, t.member.n, ("z", f"{t.tag}/{s}"), spec.unit or "1")
+                    out[f"{name}.{s}"] = (
+                        "trace",
+                        t.group,
+                        t.member.start,
+                        t.member.n,
+                        ("z", f"{t.tag}/{s}"),
+                        spec.unit or "1",
+                    )
     for e in program.edge_blocks:
         for s in e.states:
-            out[f"{e.projection}.{s}"] = ("trace", None, 0, e.n_edges, ("edges", e.tag, s), e.synapse.__states__[s].unit or "1")
+            out[f"{e.projection}.{s}"] = (
+                "trace",
+                None,
+                0,
+                e.n_edges,
+                ("edges", e.tag, s),
+                e.synapse.__states__[s].unit or "1",
+            )
     return out
 
 
@@ -124,42 +165,71 @@ def resolve(net, program: Program, record) -> list[Recorder]:
     known = known_records(program)
     out: dict[str, Recorder] = {}
     for item in [record] if isinstance(record, str | Spec) else record:
-        spec = item if isinstance(item, Spec) else Spec(item, "spikes" if str(item).endswith(".spikes") else "trace")
+        spec = item if isinstance(item, Spec) else Spec(item)
         if not isinstance(spec.name, str):
-            raise CompileError(f"record: {item!r} is no name; write for example 'exc.spikes' or bs.trace('exc.v', every=1.0)")
-        for name in match(spec.name, known, "record"):
+            raise CompileError(
+                f"record: {item!r} is no name; write for example 'exc.spikes' or bs.trace('exc.v', every=1.0)"
+            )
+        # a pattern that asks for variables does not mean spikes; the plain name of spikes is refused below
+        fitting = [n for n in known if spec.kind not in ("trace", "mean") or known[n][0] != "spikes" or n == spec.name]
+        for name in match(spec.name, fitting, "record"):
             kind, group, start, n, path, unit = known[name]
-            kind = "mean" if spec.kind == "mean" and kind == "trace" else kind
-            ids = _cells(net, name, spec.of, n)
+            if kind == "spikes" and (spec.kind == "mean" or (spec.every, spec.of) != (None, None)):
+                raise CompileError(
+                    f"{spec.kind}({name!r}): spikes are kept one by one, of all cells; write "
+                    f"bs.spikes({name.removesuffix('.spikes')!r}) and take rates from the result"
+                )
+            kind = "mean" if spec.kind == "mean" else kind
             key = f"mean {name}" if kind == "mean" else name
-            out[key] = Recorder(name, kind, group, start, n, path, ids, _stride(spec, program.dt), unit)
+            out[key] = Recorder(
+                name, kind, group, start, n, path, _cells(net, name, spec, n), _stride(spec, program.dt), unit
+            )
     return list(out.values())
 
 
 def _stride(spec, dt):
     if spec.every is None:
         return 1
-    stride = int(np.rint(spec.every / dt))
-    if stride < 1 or abs(stride * dt - spec.every) > 1e-6 * spec.every:
-        raise CompileError(f"trace({spec.name!r}, every={spec.every:g}): not a multiple of dt = {dt:g} ms; write every={max(1, stride) * dt:g}")
-    return stride
+    stride, off = to_steps(spec.every, dt)
+    if off or stride < 1:
+        raise CompileError(
+            f"trace({spec.name!r}, every={spec.every:g}): not a multiple of dt = {dt:g} ms; "
+            f"write every={max(1, stride) * dt:g}"
+        )
+    return int(stride)
 
 
-def _cells(net, name, of, n):
+def _cells(net, name, spec, n):
+    """Positions of the recorded cells or edges."""
+    owner, of, what = name.rpartition(".")[0], spec.of, f"{spec.kind}({name!r}, of={_short(spec.of)})"
+    if spec.part_of not in (None, owner):
+        raise CompileError(f"{what}: the part belongs to {spec.part_of!r}; take cells of {owner!r}")
     if of is None:
         return np.arange(n)
-    owner = name.rpartition(".")[0]
-    if isinstance(of, Population):
-        if of.name != owner:
-            raise CompileError(f"trace({name!r}, of={of}): the part belongs to {of.name!r}; take cells of {owner!r}")
-        return np.asarray(of.index)
-    population = net.populations.get(owner)
-    if population is not None:
-        return np.asarray(population[of if isinstance(of, str | slice | list | tuple | np.ndarray) else [of]].index)
-    ids = np.arange(n)[of] if isinstance(of, slice) else np.atleast_1d(np.asarray(of))
-    if len(ids) == 0 or ids.min() < 0 or ids.max() >= n:
-        raise CompileError(f"trace({name!r}, of={of}): there are indices 0..{n - 1}")
-    return ids
+    try:
+        if owner in net.populations:
+            return np.asarray(net.populations[owner][of if isinstance(of, slice) else list(of)].index)
+        return np.arange(n)[of] if isinstance(of, slice) else select(list(of), n, owner)
+    except ConnectError as error:
+        raise CompileError(f"{what}: {error}") from None
+
+
+def _short(of):
+    return f"[{of[0]}, ... {len(of)} of them]" if isinstance(of, tuple) and len(of) > 5 else of
+
+
+def check_memory(recorders, steps, streamed):
+    """Refuse traces that do not fit the memory; they are kept in pieces, which are joined at the end."""
+    sizes = {
+        r.name: 2 * np.dtype(dtype()).itemsize * len(r.ids) * (steps // r.every) for r in recorders if r.kind == "trace"
+    }
+    need, free = sum(sizes.values()), free_memory()
+    if need > free and not streamed:
+        largest = max(sizes, key=sizes.get)
+        raise RunError(
+            f"the traces of {steps} steps need {in_words(need)} ({largest!r} {in_words(sizes[largest])}), "
+            f"{in_words(free)} are free; record fewer cells (of=), less often (every=), a bs.mean(...), or run in parts with stream='run.h5'"
+        )
 
 
 @jax.tree_util.register_dataclass

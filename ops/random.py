@@ -42,7 +42,7 @@ def key_of(seed: int, *names: str | int) -> np.ndarray:
         ValueError: a part is neither str nor int.
 
     >>> key_of(0, "noise", "exc")
-    array([855840741, 4250648023], dtype=uint32)
+    array([ 855840741, 4250648023], dtype=uint32)
     """
     if isinstance(seed, str):
         raise ValueError(f"key_of: the seed is {seed!r}, but a seed is an int; write key_of(0, {seed!r})")

@@ -187,8 +187,9 @@ def test_fixed_indegree_with_multapses_has_binomial_out_degrees():
 def test_fixed_indegree_without_multapses_has_hypergeometric_pairs():
     """In-degree k of n sources, no repeats: a pair of sources is hit together with probability k(k-1)/(n(n-1))."""
     n, k = 10, 4
-    together = sum({(0, 0),
-    (1, 0)} <= set(pairs(draw(fixed_indegree(k, multapses=False), n, 1, s))) for s in range(3000))
+    together = sum(
+        {(0, 0), (1, 0)} <= set(pairs(draw(fixed_indegree(k, multapses=False), n, 1, s))) for s in range(3000)
+    )
     p = k * (k - 1) / (n * (n - 1))
     assert abs(together - 3000 * p) < 4 * math.sqrt(3000 * p * (1 - p))
 
@@ -281,8 +282,9 @@ def test_small_world_fully_rewired_is_random():
 
 def test_from_edges():
     edges = draw(from_edges([2, 0], [1, 1], weight=[5.0, 7.0], delay=2.0), 3, 2)
-    assert pairs(edges) == [(0, 1),
-    (2, 1)] and edges.weight.tolist() == [7.0, 5.0] and edges.delay.tolist() == [2.0, 2.0]
+    assert (
+        pairs(edges) == [(0, 1), (2, 1)] and edges.weight.tolist() == [7.0, 5.0] and edges.delay.tolist() == [2.0, 2.0]
+    )
     mine = np.array([0, 1])
     rule = from_edges(mine, [0, 0])
     mine[:] = 99

@@ -98,13 +98,7 @@ def test_a_bare_number_where_a_voltage_is():
 
 def test_the_line_inside_an_expression_of_many_lines():
     def dv(self, v, I):
-        return (
-            self.E / self.tau
-            + self.E * jnp.exp(
-                v / 10.0
-            )
-            / self.tau
-        )
+        return self.E / self.tau + self.E * jnp.exp(v / 10.0) / self.tau
 
     text = refused(spoil(dv=dv))
     assert f"takes exp of mV, where only a plain number has a meaning (test_dimensions.py:{line_of(dv, 'exp')}:" in text
@@ -307,8 +301,9 @@ def test_dimension_of_takes_names_shapes_and_gives_pytrees():
     assert str(result) == "{'a': [mV, 'any'], 'b': pA}" and result["a"][1] is ANY
     arrays = {"g": np.ones(3), "v": jax.ShapeDtypeStruct((3,), float)}
     assert str(dimension_of(lambda v, g: (g * v).sum(), {"v": "mV", "g": "nS"}, shapes=arrays)) == "pA"
-    assert str(dimension_of(lambda g, v: jnp.dot(g, v),
-    ["nS", parse_unit("mV")], shapes=[np.ones(3), np.ones(3)])) == "pA"
+    assert (
+        str(dimension_of(lambda g, v: jnp.dot(g, v), ["nS", parse_unit("mV")], shapes=[np.ones(3), np.ones(3)])) == "pA"
+    )
     assert dimension_of(lambda v: v * 2, [UNKNOWN]) is UNKNOWN
     with pytest.raises(UnitError, match=r"^potential adds mV \(v\)"):
         dimension_of(lambda v: v + 1.0, ["mV"], where="potential")

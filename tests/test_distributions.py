@@ -148,8 +148,9 @@ def test_streams_are_the_same_in_every_process():
     assert int(generator(7, "exc", "v").integers(2**62)) == 3271029036407305490
     code = "from brainsim.distributions import generator; print(generator(7, 'exc', 'v').integers(2**62))"
     for seed in ("1", "2"):
-        out = subprocess.run([sys.executable, "-c", code], env={**os.environ,
-        "PYTHONHASHSEED": seed}, capture_output=True)
+        out = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True
+        )
         assert int(out.stdout) == 3271029036407305490
 
 

@@ -151,8 +151,9 @@ def refused(given, unit="ms", what="tau", error=UnitError, **options):
 
 def test_wrong_dimension_says_what_to_write():
     assert refused("20 mV") == """tau needs time (ms), got '20 mV', a voltage; write tau="20 ms" or tau=20.0"""
-    assert refused("3 amol", "mM",
-    "exc.ca").endswith("""got '3 amol', an amount of substance; write ca="3 mM" or ca=3.0""")
+    assert refused("3 amol", "mM", "exc.ca").endswith(
+        """got '3 amol', an amount of substance; write ca="3 mM" or ca=3.0"""
+    )
     assert refused("2 mV", None, "U") == "U needs a plain number, got '2 mV', a voltage; write U=2.0"
     assert "needs a value in mV/ms**0.5, got '2 mV'" in refused("2 mV", "mV/ms**0.5")
     assert refused("2 mV", "ms", "weight of a->b").endswith('write "2 ms" or 2.0')

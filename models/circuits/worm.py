@@ -156,41 +156,6 @@ def leading_eigenvalue(p, connectome: Connectome) -> jax.Array:
     return jax.lax.complex(first.real, jnp.abs(first.imag))
 
 
-def growth(connectome: Connectome | None = None) -> Callable:
-    """Function of an amplitude: `leading_eigenvalue` in 1/s and its derivative in 1/s per 1e4, by jax.jvp in float64."""
-    with jax.enable_x64(True):
-        worm = celegans() if connectome is None else connectome
-        params = {name: np.asarray(value) for name, value in touch_simulation(worm).params.items()}
-        touch = jnp.asarray(plm_touch(1.0, worm))
-
-    @jax.jit
-    def slope(amplitude):
-        along = lambda a: leading_eigenvalue({**params, "neurons.I_bias": a * touch}, worm)  # noqa: E731
-        return jax.jvp(along, (amplitude,), (jnp.ones_like(amplitude),))
-
-    def measure(amplitude) -> tuple[complex, complex]:
-        with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-            value, derivative = slope(jnp.asarray(amplitude, jnp.float64))
-        return 1e3 * complex(value), 1e7 * complex(derivative)
-
-    return measure
-
-
-def hopf_point(measure: Callable | None = None, start=1.2e4, steps=3) -> dict:
-    """Where the fixed point loses its stability, by Newton's method: amplitude, omega in rad/s, slope in 1/s per 1e4.
-
-    Args:
-        measure: default `growth()`.
-        start, steps: first amplitude; the error is squared by every step.
-    """
-    measure, amplitude = measure or growth(), start
-    for _ in range(steps):
-        value, slope = measure(amplitude)
-        amplitude -= 1e4 * value.real / slope.real
-    value, slope = measure(amplitude)
-    return {"amplitude": amplitude, "omega": value.imag, "slope": slope.real}
-
-
 def two_mode_energy(traces) -> float:
     """Share of the first two singular values squared of the mean-removed traces (samples, cells)."""
     centred = np.asarray(traces, float) - np.mean(traces, 0, dtype=float)

@@ -1,4 +1,5 @@
 """COBA in brainsim: prints one JSON line. Each repeat is one whole `sim.run`, from initial state to spike lists."""
+
 from __future__ import annotations
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
     for repeat in range(args.repeats + 1):
         start = time.perf_counter()
         result = sim.run(duration, inputs={"exc.I": 20.0, "inh.I": 20.0})
-        spikes = [result.spikes[name].times for name in ("exc", "inh")]      # the lists are on the host from here on
+        spikes = [result.spikes[name].times for name in ("exc", "inh")]  # the lists are on the host from here on
         elapsed = time.perf_counter() - start
         if repeat == 0:
             first = elapsed
@@ -45,8 +46,21 @@ def main() -> None:
         window = min(200.0, duration / 2)
         rates.append(float(sum((t >= window).sum() for t in spikes)) / args.cells / (duration - window) * 1000.0)
     packages = {"jax": jax.__version__, "brainsim": importlib.metadata.version("brainsim-jax")}
-    print(json.dumps(dict(simulator="brainsim", version=packages["brainsim"], packages=packages, steps=steps,
-                          us_per_step=times, rate_hz=rates, dtype="float32", build_s=built, first_run_s=first)))
+    print(
+        json.dumps(
+            dict(
+                simulator="brainsim",
+                version=packages["brainsim"],
+                packages=packages,
+                steps=steps,
+                us_per_step=times,
+                rate_hz=rates,
+                dtype="float32",
+                build_s=built,
+                first_run_s=first,
+            )
+        )
+    )
 
 
 if __name__ == "__main__":

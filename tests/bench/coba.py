@@ -10,6 +10,7 @@ With other --cells the weights are scaled by 4000/cells (p stays). Every simulat
 unmeasured; compiling and building are not in the times. All processes are held on --threads cores (default 1).
 The rates must agree (median within 18-25 Hz, what one drawn network can have) or no time is printed for that simulator.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -53,11 +54,12 @@ def run(name: str, args) -> dict:
         return dict(error="its environment is missing: run python tests/bench/peers.py")
     options = ["--cells", args.cells, "--seconds", args.seconds, "--repeats", args.repeats]
     env = os.environ | {k: str(args.threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")}
-    if environment is not None:                              # the peers' interpreters must not see ours
+    if environment is not None:  # the peers' interpreters must not see ours
         env = {k: v for k, v in env.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    done = subprocess.run([str(python), str(HERE / command[0]), *command[1:], *map(str, options)], env=env,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [str(python), str(HERE / command[0]), *command[1:], *map(str, options)], env=env, capture_output=True, text=True
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         return dict(error=(done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
@@ -72,12 +74,17 @@ def run(name: str, args) -> dict:
 def table(results: dict[str, dict]) -> str:
     timed = {k: r for k, r in results.items() if "error" not in r}
     own = timed.get("brainsim", {}).get("median_us")
-    rows = ["{:34s}{:>10s}{:>9s}{:>9s}{:>8s}{:>8s}{:>12s}{:>7s}".format(
-        "simulator", "version", "rate Hz", "us/step", "min", "max", "x brainsim", "load")]
+    rows = [
+        "{:34s}{:>10s}{:>9s}{:>9s}{:>8s}{:>8s}{:>12s}{:>7s}".format(
+            "simulator", "version", "rate Hz", "us/step", "min", "max", "x brainsim", "load"
+        )
+    ]
     for r in sorted(timed.values(), key=lambda r: r["median_us"]):
         ratio = f"{r['median_us'] / own:.2f}" if own else "-"
-        rows.append(f"{r['simulator']:34s}{r['version']:>10s}{r['median_hz']:9.2f}{r['median_us']:9.1f}"
-                    f"{min(r['us_per_step']):8.1f}{max(r['us_per_step']):8.1f}{ratio:>12s}{r['load_before']:7.2f}")
+        rows.append(
+            f"{r['simulator']:34s}{r['version']:>10s}{r['median_hz']:9.2f}{r['median_us']:9.1f}"
+            f"{min(r['us_per_step']):8.1f}{max(r['us_per_step']):8.1f}{ratio:>12s}{r['load_before']:7.2f}"
+        )
     rows += [f"{name}: {r['error']}" for name, r in results.items() if "error" in r]
     return "\n".join(rows)
 
@@ -97,11 +104,14 @@ def main() -> None:
         parser.error(f"--only does not know {', '.join(unknown)}: write names from {', '.join(JOBS)}")
     if args.cells % 5 or args.cells < 500:
         parser.error(f"--cells {args.cells}: a multiple of 5 from 500 on, so that a fifth is inhibitory")
-    if hasattr(os, "sched_setaffinity"):                     # children inherit it
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.threads:])
+    if hasattr(os, "sched_setaffinity"):  # children inherit it
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.threads :])
     machine = dict(cpu=cpu_model(), cores=os.cpu_count(), threads=args.threads, python=platform.python_version())
-    print(f"COBA {args.cells} cells, dt 0.1 ms, {args.seconds:g} s x {args.repeats}; {machine['cpu']}, "
-          f"{machine['cores']} cores, held on {args.threads}", flush=True)
+    print(
+        f"COBA {args.cells} cells, dt 0.1 ms, {args.seconds:g} s x {args.repeats}; {machine['cpu']}, "
+        f"{machine['cores']} cores, held on {args.threads}",
+        flush=True,
+    )
     results = {}
     for name in names:
         results[name] = run(name, args)

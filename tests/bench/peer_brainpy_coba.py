@@ -7,6 +7,7 @@ Each repeat goes on where the last one stopped: restarting at t = 0 leaves every
 network.
 The first run compiles and is not timed; timed runs end when the spikes are in memory.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,12 +37,27 @@ def classic(args):
     class Balanced(bp.DynSysGroup):
         def __init__(self):
             super().__init__()
-            self.cells = bp.dyn.LifRef(n, V_rest=-60.0, V_th=-50.0, V_reset=-60.0, tau=TAU_M, tau_ref=REFRACTORY,
-                                       V_initializer=bp.init.Normal(-55.0, 2.0))
-            self.exc = bp.dyn.HalfProjAlignPost(comm=coupling(n_exc, 0.6 * scale), syn=bp.dyn.Expon(n, tau=TAU_E),
-                                                out=bp.dyn.COBA(E=0.0), post=self.cells)
-            self.inh = bp.dyn.HalfProjAlignPost(comm=coupling(n - n_exc, 6.7 * scale), syn=bp.dyn.Expon(n, tau=TAU_I),
-                                                out=bp.dyn.COBA(E=-80.0), post=self.cells)
+            self.cells = bp.dyn.LifRef(
+                n,
+                V_rest=-60.0,
+                V_th=-50.0,
+                V_reset=-60.0,
+                tau=TAU_M,
+                tau_ref=REFRACTORY,
+                V_initializer=bp.init.Normal(-55.0, 2.0),
+            )
+            self.exc = bp.dyn.HalfProjAlignPost(
+                comm=coupling(n_exc, 0.6 * scale),
+                syn=bp.dyn.Expon(n, tau=TAU_E),
+                out=bp.dyn.COBA(E=0.0),
+                post=self.cells,
+            )
+            self.inh = bp.dyn.HalfProjAlignPost(
+                comm=coupling(n - n_exc, 6.7 * scale),
+                syn=bp.dyn.Expon(n, tau=TAU_I),
+                out=bp.dyn.COBA(E=-80.0),
+                post=self.cells,
+            )
 
         def update(self, drive):
             spikes = self.cells.spike.value
@@ -73,14 +89,22 @@ def state(args):
         def __init__(self):
             super().__init__()
             self.cells = brainpy.state.LIFRef(
-                n, V_rest=-60 * u.mV, V_th=-50 * u.mV, V_reset=-60 * u.mV, tau=TAU_M * u.ms, tau_ref=REFRACTORY * u.ms,
-                V_initializer=braintools.init.Normal(-55.0 * u.mV, 2.0 * u.mV))
+                n,
+                V_rest=-60 * u.mV,
+                V_th=-50 * u.mV,
+                V_reset=-60 * u.mV,
+                tau=TAU_M * u.ms,
+                tau_ref=REFRACTORY * u.ms,
+                V_initializer=braintools.init.Normal(-55.0 * u.mV, 2.0 * u.mV),
+            )
 
             def projection(size, weight, tau, E):
                 return brainpy.state.AlignPostProj(
                     comm=brainstate.nn.EventFixedProb(size, n, conn_num=0.02, conn_weight=weight * scale * u.mS),
-                    syn=brainpy.state.Expon.desc(n, tau=tau * u.ms), out=brainpy.state.COBA.desc(E=E * u.mV),
-                    post=self.cells)
+                    syn=brainpy.state.Expon.desc(n, tau=tau * u.ms),
+                    out=brainpy.state.COBA.desc(E=E * u.mV),
+                    post=self.cells,
+                )
 
             self.exc = projection(n_exc, 0.6, TAU_E, 0.0)
             self.inh = projection(n - n_exc, 6.7, TAU_I, -80.0)
@@ -118,15 +142,27 @@ def main() -> None:
         start = time.perf_counter()
         raster = jax.block_until_ready(getattr(out := run(repeat * steps, steps), "value", out))
         elapsed = time.perf_counter() - start
-        if repeat == 0:                                      # compiles, and holds the transient
+        if repeat == 0:  # compiles, and holds the transient
             compile_s = elapsed
             continue
         times.append(elapsed / steps * 1e6)
         rates.append(float((np.asarray(raster) != 0).sum()) / args.cells / args.seconds)
     names = ("brainpy", "brainpy_state", "brainevent", "brainstate", "jax", "jaxlib")
     packages = {p: importlib.metadata.version(p) for p in names}
-    print(json.dumps(dict(simulator=name, version=packages["brainpy"], packages=packages, steps=steps,
-                          us_per_step=times, rate_hz=rates, dtype="float32", first_run_s=compile_s)))
+    print(
+        json.dumps(
+            dict(
+                simulator=name,
+                version=packages["brainpy"],
+                packages=packages,
+                steps=steps,
+                us_per_step=times,
+                rate_hz=rates,
+                dtype="float32",
+                first_run_s=compile_s,
+            )
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 The time is that of the run loop inside the compiled program (`device._last_run_time`): no compiling, no building of
 synapses, no reading of results. One compile, then one run of the program per repeat; each run draws its own network.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -31,7 +32,11 @@ def main() -> None:
         """dv/dt = (-60 - v + 20 + ge*(0 - v) + gi*(-80 - v))/(20*ms) : 1 (unless refractory)
            dge/dt = -ge/(5*ms) : 1
            dgi/dt = -gi/(10*ms) : 1""",
-        threshold="v > -50", reset="v = -60", refractory=5 * b2.ms, method="exponential_euler")
+        threshold="v > -50",
+        reset="v = -60",
+        refractory=5 * b2.ms,
+        method="exponential_euler",
+    )
     exc = b2.Synapses(cells[:n_exc], cells, on_pre=f"ge += {0.6 * scale}")
     inh = b2.Synapses(cells[n_exc:], cells, on_pre=f"gi += {6.7 * scale}")
     exc.connect(p=0.02)
@@ -41,7 +46,7 @@ def main() -> None:
     b2.run(args.seconds * b2.second)
     b2.device.build(directory=directory, compile=True, run=False)
     steps, times, rates = round(args.seconds / 1e-4), [], []
-    for repeat in range(args.repeats + 1):                   # the first run only warms the machine up
+    for repeat in range(args.repeats + 1):  # the first run only warms the machine up
         b2.device.run(directory, with_output=False, run_args=[])
         if repeat == 0:
             continue
@@ -50,8 +55,19 @@ def main() -> None:
         rates.append(late.sum() / args.cells / (args.seconds - min(0.2, args.seconds / 2)))
     flags = b2.prefs.codegen.cpp.extra_compile_args_gcc
     shutil.rmtree(directory, ignore_errors=True)
-    print(json.dumps(dict(simulator=f"Brian2 C++ standalone {args.dtype}", version=b2.__version__, steps=steps,
-                          us_per_step=times, rate_hz=rates, dtype=args.dtype, flags=flags)))
+    print(
+        json.dumps(
+            dict(
+                simulator=f"Brian2 C++ standalone {args.dtype}",
+                version=b2.__version__,
+                steps=steps,
+                us_per_step=times,
+                rate_hz=rates,
+                dtype=args.dtype,
+                flags=flags,
+            )
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Two environments, because their pins disagree: `simulators` (Brian2 2.9.0 needs 
 `brainpy` (the last generation of the BrainPy packages that installs on Python 3.11, with the jax that brainsim uses).
 Nothing here is a dependency of brainsim. About 2 GB and two minutes. Brian2's C++ needs g++.
 """
+
 from __future__ import annotations
 
 import json
@@ -18,11 +19,28 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("BRAINSIM_PEERS") or Path(__file__).resolve().parents[2] / ".venv-peers")
 PINS = {
-    "simulators": ["numpy==2.3.5", "scipy==1.17.1", "sympy==1.14.0", "Cython==3.3.1", "setuptools<80", "brian2==2.9.0",
-                   "nest-simulator==3.10.0"],
-    "brainpy": ["jax==0.10.1", "jaxlib==0.10.1", "numba==0.68.1", "numpy==2.4.6", "brainpy==2.8.2",
-                "brainpy_state==0.1.0", "brainevent==0.2.1", "brainstate==0.5.4", "braintools==0.3.0",
-                "brainunit==0.5.2", "saiunit==0.5.2"],
+    "simulators": [
+        "numpy==2.3.5",
+        "scipy==1.17.1",
+        "sympy==1.14.0",
+        "Cython==3.3.1",
+        "setuptools<80",
+        "brian2==2.9.0",
+        "nest-simulator==3.10.0",
+    ],
+    "brainpy": [
+        "jax==0.10.1",
+        "jaxlib==0.10.1",
+        "numba==0.68.1",
+        "numpy==2.4.6",
+        "brainpy==2.8.2",
+        "brainpy_state==0.1.0",
+        "brainevent==0.2.1",
+        "brainstate==0.5.4",
+        "braintools==0.3.0",
+        "brainunit==0.5.2",
+        "saiunit==0.5.2",
+    ],
 }
 VERSIONS = """
 import importlib.metadata as m, json, sys
@@ -35,8 +53,11 @@ def python_of(name: str) -> Path:
 
 
 def ready(name: str) -> bool:
-    return python_of(name).exists() and (ROOT / name / "pins.txt").exists() \
+    return (
+        python_of(name).exists()
+        and (ROOT / name / "pins.txt").exists()
         and (ROOT / name / "pins.txt").read_text() == "\n".join(PINS[name])
+    )
 
 
 def make(name: str) -> None:

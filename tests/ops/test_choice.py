@@ -1,12 +1,14 @@
 """The choice of a back end, and refusals of wrong arguments."""
 
+import doctest
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from brainsim import ops
-from brainsim.ops import dispatch, native
+from brainsim.ops import dispatch, native, operators, random
 
 
 def program(graph, **options):
@@ -61,6 +63,12 @@ def test_backends_lists_every_operator():
     assert set(table) == {*dispatch.OPERATORS, "choice"}
     assert all(hasattr(ops, name) and set(table[name]) == set(dispatch.BACKENDS) for name in dispatch.OPERATORS)
     assert "numba" in table["event_csr"]["native"]
+
+
+@pytest.mark.parametrize("module", [operators, random])
+def test_examples_in_docstrings(module):
+    done = doctest.testmod(module)
+    assert done.attempted and not done.failed
 
 
 def test_wrong_arguments_of_event_csr(graph):

@@ -92,7 +92,9 @@ def test_edges_outside_are_an_error_not_a_write(graph, bad):
 
 
 def test_too_many_batch_axes_are_refused(graph):
-    f = lambda s: ops.event_csr(s, 1.0, graph.indptr, graph.indices, n_post=graph.n_post, backend="native")  # noqa: E731
+    def f(s):
+        return ops.event_csr(s, 1.0, graph.indptr, graph.indices, n_post=graph.n_post, backend="native")
+
     for _ in range(9):
         f = jax.vmap(f)
     with pytest.raises(jax.errors.JaxRuntimeError, match="at most 8 batch axes"):

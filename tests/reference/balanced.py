@@ -8,15 +8,29 @@
 
 `fingerprint` must equal the one stored in networks.json, else NumPy drew other numbers.
 """
+
 from __future__ import annotations
 
 import numpy as np
 
 N_EXC, N_INH, P, DT = 3200, 800, 0.02, 0.1
-COBA = dict(tau=20.0, v_rest=-60.0, v_th=-50.0, v_reset=-60.0, t_ref=5.0, drive=20.0, tau_e=5.0, tau_i=10.0,
-            E_e=0.0, E_i=-80.0, w_e=0.6, w_i=6.7)            # ms, mV; conductances in units of the leak
-CUBA = dict(tau=20.0, v_rest=-49.0, v_th=-50.0, v_reset=-60.0, t_ref=5.0, drive=0.0, tau_e=5.0, tau_i=10.0,
-            w_e=1.62, w_i=-9.0)                             # synaptic currents in mV
+COBA = dict(
+    tau=20.0,
+    v_rest=-60.0,
+    v_th=-50.0,
+    v_reset=-60.0,
+    t_ref=5.0,
+    drive=20.0,
+    tau_e=5.0,
+    tau_i=10.0,
+    E_e=0.0,
+    E_i=-80.0,
+    w_e=0.6,
+    w_i=6.7,
+)  # ms, mV; conductances in units of the leak
+CUBA = dict(
+    tau=20.0, v_rest=-49.0, v_th=-50.0, v_reset=-60.0, t_ref=5.0, drive=0.0, tau_e=5.0, tau_i=10.0, w_e=1.62, w_i=-9.0
+)  # synaptic currents in mV
 
 
 def stream(seed, k):
@@ -38,8 +52,12 @@ def fingerprint(seed, kind):
     (pre_e, post_e), (pre_i, post_i) = edges(seed)
     v = initial_v(seed, kind)
     weighted = int((pre_e * 7 + post_e).sum() + (pre_i * 7 + post_i).sum())
-    return dict(excitatory=len(pre_e), inhibitory=len(pre_i), weighted=weighted,
-                v=[round(float(x), 9) for x in (v[0], v[-1], v.mean())])
+    return dict(
+        excitatory=len(pre_e),
+        inhibitory=len(pre_i),
+        weighted=weighted,
+        v=[round(float(x), 9) for x in (v[0], v[-1], v.mean())],
+    )
 
 
 def statistics(times, indices, n, start, stop):
@@ -53,5 +71,8 @@ def statistics(times, indices, n, start, stop):
         if len(train) >= 3:
             gaps = np.diff(train)
             cvs.append(gaps.std() / gaps.mean())
-    return dict(rate_hz=round(len(times) / n / (stop - start) * 1000.0, 4),
-                cv=round(float(np.mean(cvs)), 4) if cvs else None, cells_in_cv=len(cvs))
+    return dict(
+        rate_hz=round(len(times) / n / (stop - start) * 1000.0, 4),
+        cv=round(float(np.mean(cvs)), 4) if cvs else None,
+        cells_in_cv=len(cvs),
+    )

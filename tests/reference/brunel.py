@@ -3,6 +3,7 @@
 10,000 + 2,500 LIF, delta synapses, fixed in-degree 1000 + 250 drawn with replacement (autapses, multapses allowed), one
 independent Poisson train of rate C_E eta nu_thr per cell, everything 1.5 ms late, dt 0.1 ms, all cells start at V = 0.
 """
+
 from __future__ import annotations
 
 import balanced
@@ -12,15 +13,21 @@ import numpy as np
 
 N_EXC, N_INH, C_EXC, C_INH = 10000, 2500, 1000, 250
 P = dict(tau=20.0, theta=20.0, v_reset=10.0, t_ref=2.0, J=0.1, delay=1.5, dt=0.1)
-NU_THR = P["theta"] / (P["J"] * C_EXC * P["tau"]) * 1000.0          # Hz per external synapse: 10
+NU_THR = P["theta"] / (P["J"] * C_EXC * P["tau"]) * 1000.0  # Hz per external synapse: 10
 REGIMES = {  # g, eta, ms measured after the first 200
-    "AI": (5.0, 2.0, 600.0), "SI_fast": (6.0, 4.0, 600.0), "SI_slow": (4.5, 0.9, 1000.0), "SR": (3.0, 2.0, 300.0)}
+    "AI": (5.0, 2.0, 600.0),
+    "SI_fast": (6.0, 4.0, 600.0),
+    "SI_slow": (4.5, 0.9, 1000.0),
+    "SR": (3.0, 2.0, 300.0),
+}
 SEEDS = {"AI": (1, 2, 3), "SI_fast": (1, 2), "SI_slow": (1, 2, 3, 4, 5), "SR": (1,)}
 WARM = 200.0
-NOTE = ("input to a refractory cell is dropped, as in NEST: Brian2 does so for a variable marked (unless refractory). "
-        "Brian2 adds a delta input after the threshold test, so it decays for one step (0.5 % of V, 0.1 mV at threshold) "
-        "before it can cause a spike; NEST tests right after adding it. At dt 0.1 ms this lowers the rates, most where "
-        "the drive is subthreshold (SI_slow)")
+NOTE = (
+    "input to a refractory cell is dropped, as in NEST: Brian2 does so for a variable marked (unless refractory). "
+    "Brian2 adds a delta input after the threshold test, so it decays for one step (0.5 % of V, 0.1 mV at threshold) "
+    "before it can cause a spike; NEST tests right after adding it. At dt 0.1 ms this lowers the rates, most where "
+    "the drive is subthreshold (SI_slow)"
+)
 
 
 def spectrum(times, start, stop, n, window=200.0):
@@ -28,16 +35,19 @@ def spectrum(times, start, stop, n, window=200.0):
     overlap by half; the peak's height over the median; the variance of the rate over its Poisson value."""
     dt = P["dt"]
     edges = np.arange(0, round((stop - start) / dt) + 1)
-    counts, _ = np.histogram(np.round((times - start) / dt - 0.5), edges)      # stamp s lies in the bin that ends at s
+    counts, _ = np.histogram(np.round((times - start) / dt - 0.5), edges)  # stamp s lies in the bin that ends at s
     size = round(window / dt)
-    pieces = [counts[k:k + size] for k in range(0, len(counts) - size + 1, size // 2)]
+    pieces = [counts[k : k + size] for k in range(0, len(counts) - size + 1, size // 2)]
     power = np.mean([np.abs(np.fft.rfft((c - c.mean()) * np.hanning(size))) ** 2 for c in pieces], axis=0)
     f = np.fft.rfftfreq(size, dt / 1000.0)
     band = (f >= 10.0) & (f <= 1000.0)
     best = np.flatnonzero(band)[np.argmax(power[band])]
-    return dict(peak_hz=round(float(f[best]), 2), resolution_hz=1000.0 / window,
-                peak_over_median=round(float(power[best] / np.median(power[band])), 2),
-                fano_of_0p1ms_counts=round(float(counts.var() / max(counts.mean(), 1e-12)), 3))
+    return dict(
+        peak_hz=round(float(f[best]), 2),
+        resolution_hz=1000.0 / window,
+        peak_over_median=round(float(power[best] / np.median(power[band])), 2),
+        fano_of_0p1ms_counts=round(float(counts.var() / max(counts.mean(), 1e-12)), 3),
+    )
 
 
 def measure(times, indices, stop):
@@ -86,12 +96,17 @@ def brian_run(g, eta, stop, seed):
     b2.seed(seed)
     b2.defaultclock.dt = P["dt"] * b2.ms
     n = N_EXC + N_INH
-    cells = b2.NeuronGroup(n, "dv/dt = -v/(20*ms) : 1 (unless refractory)", threshold="v > 20", reset="v = 10",
-                           refractory=(P["t_ref"] + P["dt"]) * b2.ms, method="exact")
+    cells = b2.NeuronGroup(
+        n,
+        "dv/dt = -v/(20*ms) : 1 (unless refractory)",
+        threshold="v > 20",
+        reset="v = 10",
+        refractory=(P["t_ref"] + P["dt"]) * b2.ms,
+        method="exact",
+    )
     objects = [cells]
     for k, (low, size, degree, weight) in enumerate(((0, N_EXC, C_EXC, P["J"]), (N_EXC, N_INH, C_INH, -g * P["J"]))):
-        edges = b2.Synapses(cells[low:low + size], cells, on_pre=f"v_post += {weight}",
-                            delay=P["delay"] * b2.ms)
+        edges = b2.Synapses(cells[low : low + size], cells, on_pre=f"v_post += {weight}", delay=P["delay"] * b2.ms)
         edges.connect(i=balanced.stream(seed, 10 + k).integers(0, size, n * degree), j=np.repeat(np.arange(n), degree))
         objects.append(edges)
     noise = b2.PoissonInput(cells, "v", C_EXC, eta * NU_THR * b2.Hz, weight=P["J"])

@@ -7,6 +7,7 @@ one target per delay. Every "first_*" is the physical time of the first STATE th
 end of their step, Brian2's monitors read at the start of a step, so both label the state at that time. Spike stamps are
 kept as each simulator prints them (NEST: end of the step, Brian2: start of the step).
 """
+
 from __future__ import annotations
 
 import json
@@ -51,9 +52,11 @@ def nest_stop_source(source):
 
 def nest_delays(delays, per_edge):
     out = {}
-    for kind, model, weight in (("exp_current", "iaf_psc_exp", WEIGHTS["exp_current_pA"]),
-                                ("delta", "iaf_psc_delta", WEIGHTS["delta_mV"]),
-                                ("delta_spike", "iaf_psc_delta", WEIGHTS["delta_suprathreshold_mV"])):
+    for kind, model, weight in (
+        ("exp_current", "iaf_psc_exp", WEIGHTS["exp_current_pA"]),
+        ("delta", "iaf_psc_delta", WEIGHTS["delta_mV"]),
+        ("delta_spike", "iaf_psc_delta", WEIGHTS["delta_suprathreshold_mV"]),
+    ):
         lif, source, recorder = nest_setup()
         extra = dict(tau_syn_ex=2.0) if model == "iaf_psc_exp" else {}
         targets = nest.Create(model, len(delays), params=lif | extra)
@@ -62,9 +65,8 @@ def nest_delays(delays, per_edge):
         spikes = nest.Create("spike_recorder", len(delays))
         nest.Connect(meters, targets, "one_to_one")
         nest.Connect(targets, spikes, "one_to_one")
-        if per_edge:                                            # one call, an array of delays
-            nest.Connect(source, targets, "all_to_all",
-                         dict(weight=weight, delay=np.array(delays)[:, None]))
+        if per_edge:  # one call, an array of delays
+            nest.Connect(source, targets, "all_to_all", dict(weight=weight, delay=np.array(delays)[:, None]))
         else:
             for target, delay in zip(targets, delays):
                 nest.Connect(source, target, syn_spec=dict(weight=weight, delay=delay))
@@ -96,9 +98,11 @@ def brian_group(n, synaptic):
 
 def brian_delays(delays, per_edge):
     out = {}
-    for kind, on_pre in (("exp_current", f"I_post += {WEIGHTS['exp_current_pA']}"),
-                         ("delta", f"v_post += {WEIGHTS['delta_mV']}"),
-                         ("delta_spike", f"v_post += {WEIGHTS['delta_suprathreshold_mV']}")):
+    for kind, on_pre in (
+        ("exp_current", f"I_post += {WEIGHTS['exp_current_pA']}"),
+        ("delta", f"v_post += {WEIGHTS['delta_mV']}"),
+        ("delta_spike", f"v_post += {WEIGHTS['delta_suprathreshold_mV']}"),
+    ):
         b2.start_scope()
         b2.defaultclock.dt = DT * b2.ms
         source, targets = brian_group(1, False), brian_group(len(delays), kind == "exp_current")
@@ -135,8 +139,14 @@ def brian_delays(delays, per_edge):
 def brian_refractory(t_ref):
     b2.start_scope()
     b2.defaultclock.dt = DT * b2.ms
-    group = b2.NeuronGroup(1, "dv/dt = (40 - v)/(10*ms) : 1 (unless refractory)", threshold="v > 15", reset="v = 0",
-                           refractory=t_ref * b2.ms, method="exact")
+    group = b2.NeuronGroup(
+        1,
+        "dv/dt = (40 - v)/(10*ms) : 1 (unless refractory)",
+        threshold="v > 15",
+        reset="v = 0",
+        refractory=t_ref * b2.ms,
+        method="exact",
+    )
     monitor = b2.SpikeMonitor(group)
     b2.Network(group, monitor).run(40 * b2.ms)
     return [round(float(t), 6) for t in monitor.t / b2.ms]
@@ -153,15 +163,34 @@ def main():
     tau, ri, theta, ref = (SOURCE[k] for k in ("tau_ms", "RI_mV", "threshold_mV", "t_ref_ms"))
     rise = -tau * np.log(1.0 - theta / ri)
     result = dict(
-        script="make_delays.py", units="ms", dt=DT, source=SOURCE, weights=WEIGHTS, synaptic_tau=2.0,
-        versions=dict(python=platform.python_version(), nest=nest.__version__, brian2=b2.__version__,
-                      numpy=np.__version__),
+        script="make_delays.py",
+        units="ms",
+        dt=DT,
+        source=SOURCE,
+        weights=WEIGHTS,
+        synaptic_tau=2.0,
+        versions=dict(
+            python=platform.python_version(), nest=nest.__version__, brian2=b2.__version__, numpy=np.__version__
+        ),
         exact_spike_times=[round(rise + k * (rise + ref), 9) for k in range(5)],
-        nest=dict(stamps="end of step", source_stamp=nest_stamp, on_grid=nest_one, per_edge=nest_many,
-                  off_grid=nest_off, refractory_stamps=nest_refractory()),
-        brian2=dict(stamps="start of step", source_stamp=brian_stamp, on_grid=brian_one, per_edge=brian_many,
-                    off_grid=brian_off, refractory_stamps=brian_refractory(2.0),
-                    refractory_stamps_with_t_ref_plus_dt=brian_refractory(2.1)))
+        nest=dict(
+            stamps="end of step",
+            source_stamp=nest_stamp,
+            on_grid=nest_one,
+            per_edge=nest_many,
+            off_grid=nest_off,
+            refractory_stamps=nest_refractory(),
+        ),
+        brian2=dict(
+            stamps="start of step",
+            source_stamp=brian_stamp,
+            on_grid=brian_one,
+            per_edge=brian_many,
+            off_grid=brian_off,
+            refractory_stamps=brian_refractory(2.0),
+            refractory_stamps_with_t_ref_plus_dt=brian_refractory(2.1),
+        ),
+    )
     (HERE / "delays.json").write_text(json.dumps(result, indent=1) + "\n")
     for name in ("nest", "brian2"):
         print(name, json.dumps(result[name]))

@@ -63,14 +63,21 @@ def explain(model) -> str:
     if cls.__refractory__ is not None:
         lines.append(f"  after a spike {', '.join(cls.__refractory__.holds)} held for {cls.__refractory__.t_ref}")
     lines += ["", f"  {'kind':10s} {'name':10s} {'value':>10s} unit"]
-    lines += [f"  {kind:10s} {name:10s} {value:>10s} {unit:8s} {note}".rstrip() for kind, name, value, unit, note in _rows(cls, instance)]
+    lines += [
+        f"  {kind:10s} {name:10s} {value:>10s} {unit:8s} {note}".rstrip()
+        for kind, name, value, unit, note in _rows(cls, instance)
+    ]
     return "\n".join(lines)
 
 
 def _table(head, rows):
     cell = lambda tag, x: f"<{tag} style='text-align:left'>{html.escape(str(x))}</{tag}>"
     top = "".join(cell("th", h) for h in head)
-    return f"<table><tr>{top}</tr>" + "".join(f"<tr>{''.join(cell('td', x) for x in row)}</tr>" for row in rows) + "</table>"
+    return (
+        f"<table><tr>{top}</tr>"
+        + "".join(f"<tr>{''.join(cell('td', x) for x in row)}</tr>" for row in rows)
+        + "</table>"
+    )
 
 
 def model_html(model) -> str:
@@ -90,13 +97,22 @@ def network_html(net) -> str:
     projections = []
     for p in net.projections.values():
         possible = max(1, (p.pre.n if p.pre else 1) * p.post.n)
-        span = lambda v, unit: f"{np.min(v):g} … {np.max(v):g} {unit}" if np.size(v) > 1 else f"{np.mean(v) if np.size(v) else 0:g} {unit}"
+        span = lambda v, unit: (
+            f"{np.min(v):g} … {np.max(v):g} {unit}" if np.size(v) > 1 else f"{np.mean(v) if np.size(v) else 0:g} {unit}"
+        )
         weight = type(p.synapse).__weight__
-        projections.append((
-            p.name, type(p.synapse).__name__, p.n_edges, f"{p.n_edges / possible:.3g}", span(p.weight, weight.unit or "" if weight else ""),
-            span(p.delay, "ms"),
-        ))
+        projections.append(
+            (
+                p.name,
+                type(p.synapse).__name__,
+                p.n_edges,
+                f"{p.n_edges / possible:.3g}",
+                span(p.weight, weight.unit or "" if weight else ""),
+                span(p.delay, "ms"),
+            )
+        )
     return (
-        f"<b>Network</b> (seed {net.seed})" + _table(("population", "cells", "model", "method"), populations)
+        f"<b>Network</b> (seed {net.seed})"
+        + _table(("population", "cells", "model", "method"), populations)
         + _table(("projection", "synapse", "edges", "density", "weight", "delay"), projections)
     )

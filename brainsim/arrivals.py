@@ -1,0 +1,154 @@
+"""Spikes on their way: what arrives in a step, and what a step sends into the histories."""
+
+import jax
+import jax.numpy as jnp
+
+from . import cell, ops
+from .coupling import sum_on_targets
+from .environment import edge_environment, outputs
+from .program import dtype, map_cells
+
+
+def deliver(s):
+    """Spikes that arrive now move the states they act on."""
+    program = s.program
+    arrived = jnp.zeros((program.n_receive,), dtype())
+    for bundle in program.bundles:
+        arrived = arrived + _bundle_arrivals(s, bundle)
+    for name, port in program.drives.items():
+        for key, place in port.receivers.items():
+            amount = jnp.broadcast_to(s.values[name], (place.n,)) * s.ready["drive_weights"][name][key]
+            before = jax.lax.dynamic_slice(arrived, (place.start,), (place.n,))
+            arrived = jax.lax.dynamic_update_slice(arrived, before + amount.astype(dtype()), (place.start,))
+    for block in program.edge_blocks:
+        arrived = _edge_events(s, block, arrived)
+    for r in program.receivers:
+        part = jax.lax.slice(arrived, (r.start,), (r.start + r.n,))
+        group = r.index if r.kind == "cell" else program.layout.slots[r.index].group.index
+        name = r.state if r.kind == "cell" else f"{program.layout.slots[r.index].tag}/{r.state}"
+        if r.kind == "cell":
+            part = (
+                jnp.where(held(s, program.groups[group]), 0.0, part)
+                if _can_hold(program.groups[group], r.state)
+                else part
+            )
+        s.z[group][name] = s.z[group][name] + part
+    s.arrived = {r.index: dict(s.z[r.index]) for r in program.receivers if r.kind == "cell"}
+
+
+def _can_hold(group, state):
+    rule = group.model.__refractory__
+    return rule is not None and state in rule.holds
+
+
+def held(s, group):
+    """Which cells are refractory in this step."""
+    return s.old["refractory"][group.index] > 0
+
+
+def _sent(s, sends, delay):
+    """What the sources sent `delay` steps ago: spikes found at the end of step now - 1 - delay."""
+    history = s.old["history"][sends]
+    if history.shape[0] == 1:
+        return history[0]
+    row = jnp.mod(s.now - 1 - delay, history.shape[0])
+    return jax.lax.dynamic_index_in_dim(history, row, keepdims=False)
+
+
+def _bundle_arrivals(s, bundle):
+    rows, weights = s.topology[bundle.tag], s.ready["weights"][bundle.tag]
+    edge = weights["edge"]
+    if bundle.delay is not None:
+        sent = _sent(s, bundle.sends, bundle.delay)
+        total = ops.event_csr(sent, edge, rows["indptr"], rows["indices"], n_post=s.program.n_receive)
+    else:
+        sent = _sent(s, bundle.sends, 0)
+        ring = ops.ring_deliver(
+            s.old["rings"][bundle.tag], sent, edge, rows["indptr"], rows["indices"], rows["delays"], s.now
+        )
+        slot = jnp.mod(s.now, ring.shape[0])
+        total = jax.lax.dynamic_index_in_dim(ring, slot, keepdims=False)
+        ring = jax.lax.dynamic_update_index_in_dim(ring, jnp.zeros_like(total), slot, 0)
+        s.new["rings"] = {**s.new["rings"], bundle.tag: ring}
+    return total if "scale" not in weights else total * weights["scale"]
+
+
+def _edge_events(s, block, arrived):
+    """on_pre of synapses with variables on edges: increments of edge states, and what reaches the target."""
+    if "on_pre" not in block.synapse.__methods__:
+        return arrived
+    rows = s.topology[block.tag]
+    if block.delay is None:
+        history = s.old["history"]["spikes"]
+        row = jnp.mod(s.now - 1 - rows["delays"], history.shape[0])
+        hit = history.reshape(-1)[row * history.shape[1] + rows["source"]]
+    else:
+        hit = _sent(s, "spikes", block.delay)[rows["source"]]
+    env = edge_environment(s, block, s.z)
+    env.update(t=s.time(), dt=jnp.asarray(s.program.dt, dtype()))
+    one = lambda values, bound: block.synapse.__bind__(bound).call("on_pre", values)
+    increments = map_cells(one, rows["post"].shape[0], env, s.ready["bound"][block.tag])
+    for key, amount in increments.items():
+        if key in block.states:
+            s.edges[block.tag][key] = s.edges[block.tag][key] + hit * amount
+        elif key in block.deposits:
+            total = sum_on_targets(hit * amount, rows)
+            start = block.deposits[key]
+            arrived = arrived.at[start : start + block.group.n].add(total)
+    return arrived
+
+
+def remember(s, spikes):
+    """Write what was sent in this step into the histories."""
+    program = s.program
+    history = dict(s.old["history"])
+    if "spikes" in history:
+        history["spikes"] = push(history["spikes"], all_spikes(program, spikes), s.now)
+    for name, sender in program.sent.items():
+        values = _values_at_source(s, sender, spikes)
+        if values is not None:
+            history[name] = push(history[name], values, s.now)
+    s.new["history"] = history
+    sent = dict(s.old["sent"])
+    env = None
+    for c in program.couplings:
+        if c.depth:
+            env = env or {g.index: {"t": s.time(), "dt": jnp.asarray(program.dt, dtype())} for g in program.groups}
+            now = outputs(s, c.terminal, s.z, env, c.moving)
+            sent[c.tag] = {k: push(h, now[k], s.now) for k, h in sent[c.tag].items()}
+    s.new["sent"] = sent
+
+
+def all_spikes(program, spikes):
+    """Spikes of all sources by their global id."""
+    sources = [spikes[g.index] for g in program.groups if g.source_start is not None]
+    return sources[0] if len(sources) == 1 else jnp.concatenate(sources)
+
+
+def push(history, row, now):
+    if history.shape[0] == 1:
+        return row[None]
+    return jax.lax.dynamic_update_index_in_dim(history, row, jnp.mod(now, history.shape[0]), 0)
+
+
+def _values_at_source(s, sender, spikes):
+    """Spikes times what `on_pre` computes at the source, for unit weight; and the increments of source states."""
+    g, terminal = sender.terminal.group, sender.terminal
+    fired = spikes[g.index]
+
+    def one(z, bound):
+        synapse = terminal.synapse.__bind__(bound)
+        values = {
+            **cell.terminal_values(terminal, z, {"t": s.time(), "dt": jnp.asarray(s.program.dt, dtype())}),
+            "w": jnp.ones((), dtype()),
+        }
+        return {k: jnp.asarray(v, dtype()) for k, v in synapse.call("on_pre", values).items()}
+
+    made = map_cells(one, g.n, s.z[g.index], s.ready["bound"][terminal.tag])
+    for key in sender.own:
+        name = f"{terminal.tag}/{key}"
+        s.z[g.index][name] = s.z[g.index][name] + fired * made[key]
+    if sender.key is None:
+        return None
+    whole = jnp.zeros((s.program.layout.n_sources,), dtype())
+    return jax.lax.dynamic_update_slice(whole, fired * made[sender.key], (g.source_start,))

@@ -1,0 +1,129 @@
+"""What the equations of every cell can read at one point in time: drives, weighted sums, currents evaluated on edges."""
+
+import jax
+import jax.numpy as jnp
+
+from . import cell
+from .coupling import delayed_sums, sum_on_targets, weighted_sums
+from .program import dtype, map_cells
+
+
+def couplings(s, z, t):
+    """Environment of every group at the point z: drives, weighted sums, currents on edges, linearised in the target."""
+    program = s.program
+    env = {g.index: {"t": t, "dt": jnp.asarray(program.dt, dtype())} for g in program.groups}
+    for g in program.groups:
+        env[g.index].update({f"in/{n}": s.ready["inputs"][g.index][n] for n in g.model.__inputs__})
+        env[g.index].update(s.ready["masks"].get(g.index, {}))
+    for name, (_, _, place) in s.drives.items():
+        if place is not None:
+            group, member, key = place
+            value = s.values[name]
+            if member.n != group.n:
+                value = jnp.zeros((group.n,), dtype()).at[member.start : member.stop].set(value)
+            env[group.index][key] = env[group.index][key] + value
+    sent = {}
+    for c in program.couplings:
+        sums = _coupling_sums(s, c, z, env, sent)
+        for key, value in sums.items():
+            name = f"{c.slot.tag}/sum/{key}"
+            here = env[c.slot.group.index]
+            here[name] = here[name] + value if name in here else value
+    for block in program.edge_blocks:
+        if block.on_edges:
+            _edge_currents(s, block, z, env)
+    return env
+
+
+def drives_only(s):
+    """Inputs as spike and reset methods see them: drives only."""
+    env = {}
+    t = s.time() + s.program.dt
+    for g in s.program.groups:
+        env[g.index] = {
+            "t": t,
+            "dt": jnp.asarray(s.program.dt, dtype()),
+            **{f"in/{n}": s.ready["inputs"][g.index][n] for n in g.model.__inputs__},
+        }
+    for name, (_, _, place) in s.drives.items():
+        if place is not None:
+            group, member, key = place
+            value = s.values[name]
+            if member.n != group.n:
+                value = jnp.zeros((group.n,), dtype()).at[member.start : member.stop].set(value)
+            env[group.index][key] = env[group.index][key] + value
+    return env
+
+
+def clock(env):
+    return {"t": env["t"], "dt": env["dt"]}
+
+
+def outputs(s, terminal, z, env, keys):
+    """What every cell of the source group sends."""
+    g = terminal.group
+
+    def one(zc, envc, bound):
+        synapse = terminal.synapse.__bind__(bound)
+        sent = synapse.call("output", cell.terminal_values(terminal, zc, envc))
+        return {k: jnp.asarray(sent[k], dtype()) for k in keys}
+
+    return map_cells(one, g.n, z[g.index], clock(env[g.index]), s.ready["bound"][terminal.tag])
+
+
+def _coupling_sums(s, c, z, env, sent):
+    rows, weights = s.topology[c.tag], s.ready["weights"][c.tag]["edge"]
+    total = dict(s.ready["fixed"].get(c.tag, {}))
+    if not c.moving:
+        return total
+    if c.delay == 0:
+        if (c.terminal.tag, c.moving) not in sent:
+            sent[c.terminal.tag, c.moving] = outputs(s, c.terminal, z, env, c.moving)
+        return {**total, **weighted_sums(sent[c.terminal.tag, c.moving], weights, rows)}
+    history = s.old["sent"][c.tag]
+    if c.delay is None:
+        return {**total, **delayed_sums(history, s.now - 1, weights, rows, c.depth)}
+    row = jnp.mod(s.now - c.delay, c.depth)
+    x = {k: jax.lax.dynamic_index_in_dim(h, row, keepdims=False) for k, h in history.items()}
+    return {**total, **weighted_sums(x, weights, rows)}
+
+
+def edge_environment(s, block, z):
+    """Everything an equation on an edge can ask for, one value per edge."""
+    rows = s.topology[block.tag]
+    asked = {a for args in block.synapse.__methods__.values() for a in args}
+    source, target = z[block.source.index], z[block.group.index]
+    slot = s.program.layout.slot_of[block.projection]
+    terminal = s.program.layout.terminal_of.get(block.projection)
+    env = dict(s.edges[block.tag])
+    for name, spec in block.synapse.__states__.items():
+        if name in asked and spec.on == "post":
+            env[name] = target[f"{slot.tag}/{name}"][rows["post"]]
+        if name in asked and spec.on == "pre":
+            env[name] = source[f"{terminal.tag}/{name}"][rows["pre"]]
+    for a in asked:
+        if a.endswith("_pre") and a[:-4] in source:
+            env[a] = source[a[:-4]][rows["pre"]]
+        if a.endswith("_post") and a[:-5] in target:
+            env[a] = target[a[:-5]][rows["post"]]
+    return {**env, "w": s.ready["weights"][block.tag]["edge"]}
+
+
+def _edge_currents(s, block, z, env):
+    rows, here = s.topology[block.tag], env[block.group.index]
+    point = edge_environment(s, block, z)
+    point.update(t=here["t"], dt=here["dt"])
+    posts = {f"{x}_post": point[f"{x}_post"] for x in block.reads_post}
+
+    def one(values, bound):
+        synapse = block.synapse.__bind__(bound)
+        current = lambda p: synapse.call("current", {**values, **p})
+        own = {k: values[k] for k in posts}
+        slopes = {k: jax.jvp(lambda x, k=k: current({k: x}), (own[k],), (jnp.ones_like(own[k]),))[1] for k in posts}
+        return current({}), slopes
+
+    value, slopes = map_cells(one, rows["post"].shape[0], point, s.ready["bound"][block.tag])
+    here[f"{block.tag}/value"] = sum_on_targets(value, rows)
+    for x in block.reads_post:
+        here[f"{block.tag}/slope/{x}"] = sum_on_targets(slopes[f"{x}_post"], rows)
+        here[f"{block.tag}/at/{x}"] = z[block.group.index][x]

@@ -1,0 +1,102 @@
+"""From what the user gives as inputs to drives that a run can use: names resolved, values checked against the run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .drive import Drive, as_drive
+from .errors import RunError
+from .names import match
+from .program import Program, dtype
+from .units import to_canonical
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Where a drive acts: n cells of `member` of `group`, under the key of the input; a connected drive has no place."""
+
+    n: int
+    place: Any
+    spec: Any = None
+
+
+def known_feeds(program: Program) -> dict[str, Feed]:
+    """Every input that can be driven and every connected drive, by name."""
+    out = {}
+    for g in program.groups:
+        for m in g.members:
+            for key, spec in g.model.__inputs__.items():
+                out[f"{m.name}.{key}"] = Feed(m.n, (g, m, f"in/{key}"), spec)
+    return {**out, **{name: Feed(port.n, None) for name, port in program.drives.items()}}
+
+
+def drives_of(program: Program, feeds, inputs, params, first: int, steps: int) -> dict[str, Drive]:
+    """Drives by name, on the grid of the run and checked; connected drives take their values from `params`.
+
+    Args:
+        inputs: what the user gave, name or pattern -> value or drive.
+        first, steps: the run in steps.
+
+    Raises:
+        RunError, UnknownNameError: a drive that cannot serve the run.
+    """
+    dt, out = program.dt, {}
+    inputs_only = {k: f for k, f in feeds.items() if f.place is not None}
+    for pattern, given in (inputs or {}).items():
+        for name in match(pattern, inputs_only, "input"):
+            if name in out:
+                raise RunError(f"the input {name!r} is given twice; add the drives: {{'{name}': [a, b]}}")
+            out[name] = _drive(feeds[name], name, given, dt, first, steps)
+    for name, port in program.drives.items():
+        drive = port.drive.prepare(dt, name)
+        drive.check(port.n, dt, first, steps, name)
+        for key in port.drive.parameters:
+            if f"{name}.{key}" in params:
+                drive = drive.with_parameter(key, params[f"{name}.{key}"])
+        out[name] = drive
+    return out
+
+
+def _drive(feed, name, given, dt, first, steps) -> Drive:
+    what, unit = f"input {name}", feed.spec.unit or "1"
+    if isinstance(given, str):
+        given = to_canonical(given, unit, what)
+    drive = as_drive(given, feed.n, steps, what).prepare(dt, what)
+    if drive.events and unit != "1":
+        raise RunError(
+            f"input {name!r} takes {unit}, but {type(drive).__name__} yields spikes; connect it through a synapse: "
+            f"net.connect(bs.poisson(...), {feed.place[1].name!r}, ...)"
+        )
+    if drive.events and np.any(np.asarray(getattr(drive, "steps", 1)) == 0):
+        raise RunError(f"input {name!r}: a source cannot spike at 0 ms, before the first step; start at {dt:g} ms")
+    drive.check(feed.n, dt, first, steps, what)
+    return drive
+
+
+def carried(feeds, drives, before: dict) -> dict:
+    """State of the drives of a run: taken over where the same drive ran before, else begun anew."""
+    out = {}
+    for name, drive in drives.items():
+        fresh = drive.begin(feeds[name].n, dtype())
+        same = name in before and jax.tree.structure(before[name]) == jax.tree.structure(fresh)
+        out[name] = before[name] if same else fresh
+    return out
+
+
+def seed_words(key):
+    """Two uint32 words of a run key: whole number, two words, or a traced whole number."""
+    if isinstance(key, bool | float):
+        raise RunError(f"key is {key!r}; give a whole number such as key=0")
+    if isinstance(key, int | np.integer):
+        if not 0 <= int(key) < 2**64:
+            raise RunError(f"key is {key}; give a whole number from 0 to 2**64 - 1")
+        return np.array([int(key) & 0xFFFFFFFF, int(key) >> 32], np.uint32)
+    words = jnp.asarray(key)
+    if words.shape == (2,):
+        return words.astype(jnp.uint32)
+    if words.shape == () and jnp.issubdtype(words.dtype, jnp.integer):
+        return jnp.stack([words.astype(jnp.uint32), jnp.zeros((), jnp.uint32)])
+    raise RunError(f"key has shape {words.shape}; give a whole number or two uint32 words")
