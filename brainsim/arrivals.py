@@ -64,7 +64,7 @@ def _bundle_arrivals(s, bundle):
     else:
         sent = _sent(s, bundle.sends, 0)
         ring = ops.ring_deliver(
-            s.old["rings"][bundle.tag], sent, edge, rows["indptr"], rows["indices"], rows["delays"], s.now
+            s.old["rings"][bundle.tag], sent, edge, rows["indptr"], rows["indices"], rows.get("delays"), s.now
         )
         slot = jnp.mod(s.now, ring.shape[0])
         total = jax.lax.dynamic_index_in_dim(ring, slot, keepdims=False)

@@ -1,5 +1,5 @@
-"""The equations of one cell with everything attached to it: its own states, the target side of its incoming synapses and the
-source side of its outgoing ones, as one system of scalars that the integrators step."""
+"""The equations of one cell with everything attached to it, as one system of scalars that the integrators step: its own
+states, the target side of its incoming synapses and the source side of its outgoing ones."""
 
 from .layout import Group
 from .program import Program

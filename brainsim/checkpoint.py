@@ -48,8 +48,8 @@ def load(path, template, dt, seed):
             raise FileFormatError(f"{path}: has no state{name}; is it the same network?{hint}")
         if (found[name].shape, found[name].dtype) != (leaf.shape, leaf.dtype):
             raise FileFormatError(
-                f"{path}: state{name} is {found[name].dtype}{found[name].shape} in the file, but {leaf.dtype}{leaf.shape} here; "
-                f"is it the same network?"
+                f"{path}: state{name} is {found[name].dtype}{found[name].shape} in the file, but "
+                f"{leaf.dtype}{leaf.shape} here; is it the same network?"
             )
     names = {name for name, _ in wanted}
     extra = [n for n in found if n not in names and not n.startswith("['drives']")]

@@ -20,11 +20,11 @@ def _info(_) -> None:
     info()
 
 
-def _demo(args) -> None:
+def _demo(args) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     from brainsim.models.circuits.worm_demo import main as touch_the_worm
 
-    touch_the_worm(out=args.out, quick=args.quick)
+    return touch_the_worm(out=args.out, quick=args.quick)
 
 
 def _cite(args) -> None:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     args = parser().parse_args(argv)
     try:
-        args.run(args)
+        status = args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("brainsim: interrupted", file=sys.stderr)
@@ -76,4 +76,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BrainsimError, ImportError, OSError) as error:
         print(f"brainsim: {_explained(error)}", file=sys.stderr)
         return FAILED
-    return 0
+    return status or 0

@@ -223,7 +223,8 @@ def _edge_blocks(layout, projections, receivers, steps):
         cls, slot = type(p.synapse), layout.slot_of[p.name]
         if cls.symmetric:
             raise CompileError(
-                f"{p.name}: {cls.__name__} is symmetric and evaluated on edges; write output(...) and current(...) instead"
+                f"{p.name}: {cls.__name__} is symmetric and evaluated on edges; write output(...) "
+                f"and current(...) instead"
             )
         args = cls.__methods__.get("current", ())
         on = "current" in cls.__methods__ and not cell.per_target(cls)
@@ -265,7 +266,8 @@ def _ports(net, layout, receivers, steps, params):
             continue
         if not p.source.events:
             raise CompileError(
-                f"{p.name}: {type(p.source).__name__} yields no events; give it as an input: inputs={{'{p.post.name}.I': ...}}"
+                f"{p.name}: {type(p.source).__name__} yields no events; give it as an input: "
+                f"inputs={{'{p.post.name}.I': ...}}"
             )
         if np.ndim(steps[p.name]):
             raise CompileError(f"{p.name}: a drive takes one delay for all targets")
@@ -283,7 +285,7 @@ def _ports(net, layout, receivers, steps, params):
 def _topology(program, projections, steps):
     layout, made = program.layout, {}
     for b in program.bundles:
-        made[b.tag] = rows(b, layout.n_sources, projections)
+        made[b.tag] = rows(b, layout.n_sources, program.n_receive)
     for c in program.couplings:
         p = projections[c.projection]
         made[c.tag] = target_rows(
@@ -314,7 +316,7 @@ def _buffers(program, topology, steps, net):
         if b.delay is not None:
             longest = max(longest, b.delay)
         else:
-            program.rings[b.tag] = int(topology[b.tag]["delays"].max(initial=0)) + 1
+            program.rings[b.tag] = b.slots
             check_memory("ring", program.rings[b.tag], program.n_receive, 4, program.rings[b.tag] * program.dt)
     for e in program.edge_blocks:
         longest = max(longest, int(np.max(steps[e.projection])))
@@ -372,7 +374,8 @@ def _methods(program, method, net):
             )
             if size > integrate.ROSENBROCK_LIMIT:
                 raise CompileError(
-                    f"rosenbrock solves a dense system of {size} states; the limit is {integrate.ROSENBROCK_LIMIT}. Use 'exp_euler'"
+                    f"rosenbrock solves a dense system of {size} states; the limit is "
+                    f"{integrate.ROSENBROCK_LIMIT}. Use 'exp_euler'"
                 )
             if noisy:
                 raise CompileError(f"{g.label}: rosenbrock takes no noise; use 'heun' or 'exp_euler'")

@@ -270,7 +270,7 @@ def _check_edges(t: EdgeTable, kind: str, names) -> None:
     n, ends = len(names), np.array([t.pre, t.post], np.int64)
     if ends.size and not 0 <= ends.min() <= ends.max() < n:
         raise ConnectError(f"{kind} edges hold indices {ends.min()} to {ends.max()}; {n} cells have 0 to {n - 1}")
-    show = lambda k: f"{kind} edge {names[t.pre[k]]} -> {names[t.post[k]]}"  # noqa: E731
+    show = lambda k: f"{kind} edge {names[t.pre[k]]} -> {names[t.post[k]]}"
     for bad, values, problem in (
         (~np.isfinite(t.weight), t.weight, "is not finite; leave out an edge that is not there"),
         (t.weight < 0, t.weight, "is negative; a weight is a magnitude, its sign goes into `sign`"),

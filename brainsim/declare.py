@@ -125,8 +125,8 @@ def refractory(t_ref, holds=("v",)) -> Any:
 
     Args:
         t_ref: name of a parameter in ms.
-        holds: names of the clamped states. Input that arrives meanwhile moves every other state as usual; what a synapse
-            adds directly to a held state is dropped.
+        holds: names of the clamped states. Input that arrives meanwhile moves every other state as usual; what a
+            synapse adds directly to a held state is dropped.
     """
     return Refractory(t_ref, (holds,) if isinstance(holds, str) else tuple(holds))
 

@@ -1,7 +1,7 @@
 """Spikes to synapses: which operator call serves which projections, with which weights and delays.
 
-Every place where spikes add something is a *receiver*: one number per cell of a target group (a post state of a slot, or a
-state of the cells themselves). All receivers lie side by side in one flat vector, so one operator call serves many
+Every place where spikes add something is a *receiver*: one number per cell of a target group (a post state of a slot,
+or a state of the cells themselves). All receivers lie side by side in one flat vector, so one operator call serves many
 projections. Calls differ by what they send (plain spikes, or values computed at the source), by delay (none or one for
 all edges: read from the history of the sources; one per edge: a ring over the receivers) and by weights (one per edge,
 or one per receiver, applied to the sums outside).
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import CompileError
+from .ops import pack_edges
 
 MAX_HISTORIES = 4  # distinct delays read from the history; more go through the ring
 MAX_BYTES = 4 * 2**30
@@ -53,7 +54,7 @@ class Bundle:
     delay: int | None  # None: one per edge
     per_edge: bool
     parts: list[Part] = field(default_factory=list)
-    permuted: bool = False
+    slots: int = 1  # depth of the ring
 
     @property
     def tag(self):
@@ -143,12 +144,12 @@ def _assign(bundles, send, part, delay):
     bundles.append(Bundle(len(bundles), send, delay, part.per_edge, [part]))
 
 
-def rows(bundle, n_sources, projections):
+def rows(bundle, n_sources, n_receive):
     """Row pointers, receiver indices and delays of a bundle as arrays sorted by source; and the order of its edges.
 
     Returns:
-        dict of int32 arrays `indptr` (n_sources + 1,), `indices` (n_edges,), `delays` if one per edge, `order` if the edges
-        had to be permuted.
+        dict of int32 arrays `indptr` (n_sources + 1,), `indices` (n_edges,), `delays` if one per edge, `order` if the
+        edges had to be permuted.
     """
     pre = np.concatenate([p.pre.astype(np.int32) + np.int32(p.source) for p in bundle.parts])
     post = np.concatenate([p.post.astype(np.int64) + p.receiver.start + p.offset for p in bundle.parts])
@@ -158,13 +159,18 @@ def rows(bundle, n_sources, projections):
         order = np.argsort(pre, kind="stable").astype(np.int32)
         pre, post = pre[order], post[order]
         made["order"] = order
-        bundle.permuted = True
     counts = np.bincount(pre, minlength=n_sources)
     made["indptr"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     made["indices"] = post.astype(np.int32)
     if bundle.delay is None:
         steps = np.concatenate([np.broadcast_to(np.asarray(p.steps, np.int32), p.post.shape) for p in bundle.parts])
-        made["delays"] = (steps if order is None else steps[order]).astype(np.int32)
+        steps = (steps if order is None else steps[order]).astype(np.int32)
+        bundle.slots = int(steps.max(initial=0)) + 1
+        if bundle.slots * n_receive < 2**31:
+            # target and delay in one word: half the memory traffic of the hot loop
+            made["indices"] = pack_edges(made["indices"], steps, n_receive, bundle.slots)
+        else:
+            made["delays"] = steps
     return made
 
 
@@ -190,6 +196,6 @@ def check_memory(what, rows, cells, itemsize, longest):
     need = rows * cells * itemsize
     if need > MAX_BYTES:
         raise CompileError(
-            f"a delay of {longest:g} ms needs a {what} of {rows} steps x {cells} cells = {need / 2**30:.1f} GiB; the limit is "
-            f"{MAX_BYTES / 2**30:.0f} GiB. Shorten the delay or enlarge dt"
+            f"a delay of {longest:g} ms needs a {what} of {rows} steps x {cells} cells = {need / 2**30:.1f} GiB; "
+            f"the limit is {MAX_BYTES / 2**30:.0f} GiB. Shorten the delay or enlarge dt"
         )

@@ -1,4 +1,4 @@
-"""What an equation depends on, read from its jaxpr: which names reach which result, and whether it is linear in them."""
+"""What an equation depends on, read from its jaxpr: which names reach which result, and whether it is linear."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What the equations of every cell can read at one point in time: drives, weighted sums, currents evaluated on edges."""
+"""What the equations of a cell can read at one point in time: drives, weighted sums, currents evaluated on edges."""
 
 import jax
 import jax.numpy as jnp

@@ -16,7 +16,7 @@ from .units import to_canonical
 
 @dataclass(frozen=True)
 class Feed:
-    """Where a drive acts: n cells of `member` of `group`, under the key of the input; a connected drive has no place."""
+    """Where a drive acts: n cells of `member` of `group`, under the key of the input; connected drives have none."""
 
     n: int
     place: Any

@@ -21,8 +21,8 @@ class Network:
     """A graph of named populations and projections; nothing exists that was not added by name.
 
     Args:
-        seed: whole number; connectivity, initial values and noise are keyed by it and by names, so that adding a recorder
-            or a population changes no other number.
+        seed: whole number; connectivity, initial values and noise are keyed by it and by names, so that adding a
+            recorder or a population changes no other number.
     """
 
     def __init__(self, seed: int = 0):
@@ -91,7 +91,8 @@ class Network:
             value = getattr(model, key)
             if isinstance(value, Distribution) and n is None:
                 raise ParameterError(
-                    f"{name}.{key} is {value!r}; a synapse takes a number or an array, one value per source, target or edge"
+                    f"{name}.{key} is {value!r}; a synapse takes a number or an array, one value "
+                    f"per source, target or edge"
                 )
             if isinstance(value, Distribution):
                 own[key] = value.sample(generator(self.seed, name, key), n)
@@ -111,8 +112,8 @@ class Network:
             post: target population, part, name, or list.
             synapse: instance of a Synapse class.
             rule: connectivity rule such as `bs.fixed_probability(0.1)`; not needed for drives.
-            weight: number, array of one value per edge (edges sorted by source, then target), distribution, or function of
-                distance in um; unit as the synapse declares.
+            weight: number, array of one value per edge (edges sorted by source, then target), distribution, or function
+                of distance in um; unit as the synapse declares.
             delay: the same, in ms, at least 0; axonal. See docs/schedule.md for what 0 means.
             name: default "pre->post".
             into: input of the target that the synaptic current adds to.
@@ -166,7 +167,7 @@ class Network:
         return made
 
     def _check_ends(self, name, synapse, pre, post, into):
-        """The target has the input, both ends have the states that the synapse reads, a spiking source has a threshold."""
+        """The target has the input, both ends have the states that the synapse reads, spiking sources have a threshold."""
         target, methods = type(post.model), synapse.__methods__
         if "current" in methods and into not in target.__inputs__:
             raise ConnectError(f"{name}: into: {unknown(f'input of {target.__name__}', into, target.__inputs__)}")
@@ -314,7 +315,10 @@ class Network:
 
     def __repr__(self):
         cells, edges = sum(p.n for p in self.populations.values()), sum(p.n_edges for p in self.projections.values())
-        return f"Network(seed={self.seed}: {len(self.populations)} populations, {cells} cells, {len(self.projections)} projections, {edges} edges)"
+        return (
+            f"Network(seed={self.seed}: {len(self.populations)} populations, {cells} cells, "
+            f"{len(self.projections)} projections, {edges} edges)"
+        )
 
     def _repr_html_(self):
         from .tables import network_html

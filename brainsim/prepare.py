@@ -1,4 +1,4 @@
-"""What a run needs once: parameters expanded to arrays, weights in the order of the operators, propagators, initial state."""
+"""What a run needs once: parameters as arrays, weights in the order of the operators, propagators, initial state."""
 
 import jax
 import jax.numpy as jnp

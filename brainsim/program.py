@@ -1,4 +1,4 @@
-"""The compiled network: static description, and pure functions from (params, topology, state, inputs) to the next state.
+"""The compiled network: static description, and pure functions of (params, topology, state, inputs) to the next state.
 
 One step is a list of named substeps: deliver -> integrate -> detect -> reset -> record (docs/schedule.md).
 """

@@ -128,8 +128,9 @@ class Simulation:
             )
         if n % self.chunk.stride:
             raise RunError(
-                f"duration = {duration:g} ms is not a multiple of every recorded interval ({self.chunk.stride * self.dt:g} ms); "
-                f"run {(n // self.chunk.stride + 1) * self.chunk.stride * self.dt:g} ms"
+                f"duration = {duration:g} ms is not a multiple of every recorded interval "
+                f"({self.chunk.stride * self.dt:g} ms); run "
+                f"{(n // self.chunk.stride + 1) * self.chunk.stride * self.dt:g} ms"
             )
         if self.compiled_for != dtype():
             raise RunError(
@@ -145,7 +146,8 @@ class Simulation:
                 shared = self.program.layout.alias.get(name)
                 if shared:
                     raise UnknownNameError(
-                        f"{name!r} is shared with {shared!r} (one model object); set {shared!r}, or give the population its own model"
+                        f"{name!r} is shared with {shared!r} (one model object); set {shared!r}, or give the "
+                        f"population its own model"
                     )
                 if name in self.program.derived:
                     raise UnknownNameError(f"{name!r} is derived from other parameters by net.derive; set those")
@@ -253,8 +255,8 @@ class Simulation:
             middle = (low + high) // 2
             low, high = (middle, high) if bool(run(middle)[2]) else (low, middle)
         raise NonFiniteError(
-            f"{which_is_not(self.program, run(high)[0])} at {(int(state['step']) + high) * self.dt:g} ms. Reduce dt, check "
-            f"weights and inputs, or use bs.enable_x64()"
+            f"{which_is_not(self.program, run(high)[0])} at {(int(state['step']) + high) * self.dt:g} ms. Reduce "
+            f"dt, check weights and inputs, or use bs.enable_x64()"
         )
 
     def advance(self, duration, *, params=None, inputs=None, reset=False, key=0, progress=None, stream=None) -> Result:
@@ -272,8 +274,8 @@ class Simulation:
             return
         if other.dt != self.dt:
             raise RunError(
-                f"dt changes from {other.dt:g} to {self.dt:g} ms between runs: spikes in flight and refractory counters "
-                f"are in steps. Say reset=True to start anew"
+                f"dt changes from {other.dt:g} to {self.dt:g} ms between runs: spikes in flight and refractory "
+                f"counters are in steps. Say reset=True to start anew"
             )
         mine = jax.eval_shape(lambda: self._initial(self.params, {}))
         if checkpoint.shapes({**other._state, "drives": {}}) != checkpoint.shapes(mine):

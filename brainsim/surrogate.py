@@ -1,9 +1,9 @@
 """Spikes and their derivatives.
 
-A spike is a Heaviside step of the signed distance x to threshold. Forward it is exactly 0 or 1; its derivative is replaced
-by a pseudo-derivative psi(x) (Neftci, Mostafa & Zenke 2019, 10.1109/MSP.2019.2931595). All are `custom_jvp`, so forward
-and reverse mode work. The smooth form replaces the step itself by the integral of psi: finite differences of the smooth
-form check the gradients.
+A spike is a Heaviside step of the signed distance x to threshold. Forward it is exactly 0 or 1; its derivative is
+replaced by a pseudo-derivative psi(x) (Neftci, Mostafa & Zenke 2019, 10.1109/MSP.2019.2931595). All are `custom_jvp`,
+so forward and reverse mode work. The smooth form replaces the step itself by the integral of psi: finite differences of
+the smooth form check the gradients.
 """
 
 from collections.abc import Callable

@@ -253,7 +253,7 @@ def test_thresholds_at_rest(network, celegans, reference, x64):
 def test_hopf_point_and_its_slope(network, celegans, reference, x64):
     """1.24508e4 in units of 0.1 pA, where the leading pair crosses with 3.0351 per s per 1e4."""
     known = reference["hopf"]
-    leading = lambda a: worm.leading_eigenvalue(touched(network, celegans, a), celegans)  # noqa: E731
+    leading = lambda a: worm.leading_eigenvalue(touched(network, celegans, a), celegans)
     value, slope = jax.jvp(leading, (known["amplitude"],), (1.0,))
     assert abs(value.real) < 1e-9 and 1e3 * value.imag == pytest.approx(known["omega_per_s"], rel=1e-6)
     assert 1e7 * slope.real == pytest.approx(known["slope_per_s_per_1e4"], rel=1e-5)
@@ -290,7 +290,7 @@ def test_interactome_variant(celegans, data, x64):
     )
     assert sorted(names) == sorted(celegans.names) and (len(made.chem), len(made.gap)) == (2305, 561)
     sim = worm.touch_simulation(made)
-    leading = lambda a: worm.leading_eigenvalue(touched(sim, made, a), made)  # noqa: E731
+    leading = lambda a: worm.leading_eigenvalue(touched(sim, made, a), made)
     value, slope = jax.jvp(leading, (1.25899e4,), (1.0,))
     assert abs(value.real) < 1e-6 and 1e3 * value.imag == pytest.approx(2.5939, rel=1e-4)
     assert 1e7 * slope.real == pytest.approx(2.9894, rel=1e-4)

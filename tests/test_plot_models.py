@@ -141,7 +141,7 @@ def test_graph_options():
 
 def test_types_keep_their_colour_in_every_selection():
     whole, part = plot.graph(worm_like()), plot.graph(worm_like().select(type=["sensory", "motor"]))
-    of = lambda ax: {h.get_label(): h.get_markerfacecolor() for h in ax.get_legend().legend_handles}  # noqa: E731
+    of = lambda ax: {h.get_label(): h.get_markerfacecolor() for h in ax.get_legend().legend_handles}
     assert of(part)["motor"] == of(whole)["motor"] and of(part)["sensory"] == of(whole)["sensory"]
 
 

@@ -208,7 +208,7 @@ def test_selections_without_shape(of):
 
 
 def test_patterns_of_variables_leave_spikes_out(net):
-    names = lambda record: [r.name for r in net.compile(dt=DT, record=record).recorders]  # noqa: E731
+    names = lambda record: [r.name for r in net.compile(dt=DT, record=record).recorders]
     assert names(["a.*"]) == ["a.spikes", "a.v"]
     assert names([bs.trace("a.*", every=1.0)]) == names([bs.mean("a.*")]) == ["a.v"]
 

@@ -1,5 +1,5 @@
-"""The balanced networks COBA and CUBA (Vogels & Abbott 2005, 10.1523/JNEUROSCI.3508-05.2005, as benchmarks 1 and 2 of Brette
-et al. 2007, 10.1007/s10827-007-0038-6)."""
+"""The balanced networks COBA and CUBA (Vogels & Abbott 2005, 10.1523/JNEUROSCI.3508-05.2005, as benchmarks 1 and 2 of
+Brette et al. 2007, 10.1007/s10827-007-0038-6)."""
 
 import brainsim as bs
 from brainsim.models.neurons.lif import LIF
@@ -9,8 +9,8 @@ from brainsim.models.synapses.exponential import ExpConductance, ExpCurrent
 def coba(n: int = 4000, seed: int = 0, delay=0.0) -> "bs.Network":
     """Conductance-based network: LIF cells, 80 % excitatory, exponential conductances in units of the leak.
 
-    v' = (v_rest - v + g_e (0 - v) + g_i (-80 - v) + 20 mV) / 20 ms. The drive of 20 mV is the input `I` (R = 1): run with
-    `inputs={"*.I": 20.0}`. About 80 synapses per cell at every size (connection probability 80/n, 0.02 at 4000).
+    v' = (v_rest - v + g_e (0 - v) + g_i (-80 - v) + 20 mV) / 20 ms. The drive of 20 mV is the input `I` (R = 1): run
+    with `inputs={"*.I": 20.0}`. About 80 synapses per cell at every size (connection probability 80/n, 0.02 at 4000).
 
     Args:
         n: cells. seed: of connectivity and initial values. delay: ms.

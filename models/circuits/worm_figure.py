@@ -11,7 +11,7 @@ from brainsim.plot import style
 from .worm import MOTOR, motor_traces
 
 BLUE, RED, GREEN = bs.plot.PALETTE[0], bs.plot.PALETTE[1], bs.plot.PALETTE[2]
-NAMED = ["PLML", "PLMR", "PVCL", "PVCR", "DVA", "AVAL", "AVBL", "VB11", "DB1", "DA9", "ALML", "AVM"]
+NAMED = ["PLML", "PLMR", "PVCL", "DVA", "AVAL", "AVBL", "VB11", "DB1", "DA9", "ALML"]
 CELL = "DB1"  # the forward motor neuron of the head whose voltage is drawn
 SHOWN = 10_000.0  # ms of the heat map and of the voltages
 
@@ -28,14 +28,12 @@ def touch_figure(worm: Connectome, runs: Mapping, rates: Mapping, hopf: dict):
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12.0, 11.0), layout="constrained")
-    figure.get_layout_engine().set(hspace=0.06, wspace=0.03)
-    grid = figure.add_gridspec(3, 2, width_ratios=(1.65, 1.0), height_ratios=(1.0, 1.35, 1.0))
+    figure = Figure(figsize=(12.0, 10.6), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.07, wspace=0.04)
+    grid = figure.add_gridspec(3, 2, width_ratios=(1.65, 1.0), height_ratios=(1.05, 1.25, 1.0))
     row, result = runs[2.0e4, None]
     draw_body(figure.add_subplot(grid[0, :]), worm, result)
-    inner = grid[1, 0].subgridspec(1, 2, width_ratios=(8.0, 1.0), wspace=0.03)
-    heat = figure.add_subplot(inner[0])
-    draw_heat(heat, figure.add_subplot(inner[1], sharey=heat), worm, result, row)
+    draw_heat(figure.add_subplot(grid[1, 0]), worm, result, row)
     draw_modes(figure.add_subplot(grid[1, 1]), worm, runs)
     draw_ablations(figure.add_subplot(grid[2, 0]), worm, runs)
     draw_growth(figure.add_subplot(grid[2, 1]), runs, rates, hopf)
@@ -43,7 +41,7 @@ def touch_figure(worm: Connectome, runs: Mapping, rates: Mapping, hopf: dict):
 
 
 def _title(ax, letter: str, text: str):
-    ax.set_title(f"$\\bf{{{letter}}}$   {text}", loc="left", fontsize=11, color=style.INK)
+    ax.set_title(f"$\\bf{{{letter}}}$   {text}", loc="left", y=1.0, pad=9, fontsize=11, color=style.INK)
 
 
 def deviation(result, start: float) -> np.ndarray:
@@ -68,30 +66,31 @@ def motor_order(worm: Connectome) -> np.ndarray:
     return np.lexsort((worm.positions[ids, 1], rank))
 
 
-def draw_heat(ax, side, worm, result, row):
+def draw_heat(ax, worm, result, row):
     """Motor neurons over time, each in units of its own standard deviation, which the bars at the side show."""
-    stop = result.t_stop
-    times, traces = motor_traces(result, worm, stop - SHOWN)
+    times, traces = motor_traces(result, worm, result.t_stop - SHOWN)
     order, size = motor_order(worm), traces.std(0)
     shown = ((traces - traces.mean(0)) / size)[:, order].T
-    extent = ((times[0] - stop + SHOWN) / 1e3, (times[-1] - stop + SHOWN) / 1e3, len(order), 0)
+    extent = (0.0, SHOWN / 1e3, len(order), 0)
     image = {"aspect": "auto", "cmap": "RdBu_r", "vmin": -2, "vmax": 2, "interpolation": "nearest"}
-    picture = ax.imshow(shown, extent=extent, **image)
+    ax.imshow(shown, extent=extent, rasterized=True, **image)
     classes = worm.columns["class"][worm.ids(class_=MOTOR)][order]
     first = np.flatnonzero(np.r_[True, classes[1:] != classes[:-1], True])
-    ax.hlines(first[1:-1], *extent[:2], color="white", linewidth=1.5)
+    ax.hlines(first[1:-1], *extent[:2], color="white", linewidth=2.5)
     ax.set_yticks((first[:-1] + first[1:]) / 2, [str(classes[k]) for k in first[:-1]])
-    style.tidy(ax, "time (s)", "motor neurons by class, head to tail")
-    ax.tick_params(axis="y", length=0)
-    side.barh(np.arange(len(order)) + 0.5, size[order], height=1.0, color=style.GREY)
-    style.tidy(side, "sd (mV)").set_xscale("log")
+    style.tidy(ax, "time (s)").tick_params(axis="y", length=0)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    side = ax.inset_axes((1.015, 0.0, 0.14, 1.0), sharey=ax)
+    side.barh(np.arange(len(order)) + 0.5, size[order], height=0.9, color=style.GREY)
+    style.tidy(side, "sd (mV)").set(xscale="log", xlim=(1e-3, 3e1), xticks=(1e-2, 1e0))
     side.tick_params(axis="y", left=False, labelleft=False)
     side.spines["left"].set_visible(False)
-    bar = ax.figure.colorbar(picture, ax=side, ticks=[-2, 0, 2], aspect=40, pad=0.02)
-    bar.set_label("deviation (sd)", fontsize=9, color=style.INK)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, length=2)
-    _title(ax, "b", f"74 motor neurons at 2 nA: period {row['period']:.2f} s")
+    key = ax.inset_axes((0.81, 1.035, 0.12, 0.028))
+    key.imshow(np.linspace(-2, 2, 64)[None], cmap="RdBu_r", aspect="auto")
+    key.set_axis_off()
+    for x, ha, words in ((0.8, "right", "-2 sd"), (0.94, "left", "2 sd")):
+        ax.text(x, 1.049, words, transform=ax.transAxes, ha=ha, va="center", fontsize=8.5, color=style.INK)
+    _title(ax, "b", f"74 motor neurons by class, head to tail; period {row['period']:.2f} s")
 
 
 def modes(worm: Connectome, result) -> np.ndarray:
@@ -101,22 +100,23 @@ def modes(worm: Connectome, result) -> np.ndarray:
 
 
 def draw_modes(ax, worm, runs):
-    """How the voltages of the motor neurons leave the fixed point, and the cycles, in the two modes of the 2 nA run."""
+    """Cycles of the motor neurons, and the way into the fixed point below the Hopf point, in the modes at 2 nA."""
     row, result = runs[2.0e4, None]
     axes = modes(worm, result)
-    centre = motor_traces(result, worm, result.t_stop / 2)[1].mean(0)
-    times, traces = motor_traces(result, worm, 2_000.0)
-    way = (traces - centre) @ axes.T
-    ax.plot(*way[times < result.t_stop / 2].T, color=style.GREY, linewidth=0.7, alpha=0.8, label="way to the cycle")
+    settled = [a for (a, lost), (found, _) in runs.items() if lost is None and found["outcome"] == "settles"]
+    for amplitude in settled[-1:]:
+        _, traces = motor_traces(runs[amplitude, None][1], worm, 1_000.0)
+        way = (traces - traces[-1]) @ axes.T
+        ax.plot(*way.T, color=RED, linewidth=1.4, label=f"{amplitude * 1e-4:g} nA: to rest")
+        ax.plot(0.0, 0.0, marker="o", ms=5, mfc=RED, mec="white")
     cycles = sorted(a for (a, lost), (found, _) in runs.items() if lost is None and found["outcome"] == "cycles")
-    shades = style.shades(BLUE, 2 * len(cycles))[: len(cycles)][::-1]
-    for amplitude, shade in zip(cycles, shades):
-        _, late = motor_traces(runs[amplitude, None][1], worm, result.t_stop - 2_500.0)
-        around = (late - late.mean(0)) @ axes.T if amplitude != 2.0e4 else (late - centre) @ axes.T
-        ax.plot(*around.T, color=shade, linewidth=2.2, label=f"cycle at {amplitude * 1e-4:g} nA")
+    for amplitude, shade in zip(cycles, style.shades(BLUE, 2 * len(cycles) + 1)[: len(cycles) - 1 : -1]):
+        late = motor_traces(runs[amplitude, None][1], worm, result.t_stop - 5_000.0)[1]
+        around = (late - late.mean(0)) @ axes.T
+        ax.plot(*around.T, color=shade, linewidth=2.2, label=f"{amplitude * 1e-4:g} nA: cycle")
     style.tidy(ax, "mode 1 (mV)", "mode 2 (mV)")
     ax.set_aspect("equal", "datalim")
-    style.legend(ax, loc="upper right")
+    style.legend(ax, loc="lower center", ncols=2)
     _title(ax, "c", f"two modes hold {100 * row['energy']:.1f} % of the motion")
 
 
@@ -168,3 +168,15 @@ def draw_growth(ax, runs, rates, hopf):
     style.tidy(ax, "touch of PLML and PLMR, each (nA)", "growth rate (1/s)")
     style.legend(ax, loc="upper left")
     _title(ax, "e", "the cycle begins at a Hopf bifurcation")
+
+
+def save(figure, path, dpi=100):
+    """Write a PNG with a palette of 160 colours, a quarter of the size of one without."""
+    import io
+
+    from PIL import Image
+
+    full = io.BytesIO()
+    figure.savefig(full, dpi=dpi)
+    picture = Image.open(full).convert("RGB")
+    picture.quantize(160, kmeans=1, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -27,7 +27,7 @@ def growth(connectome: Connectome | None = None) -> Callable:
 
     @jax.jit
     def slope(amplitude):
-        along = lambda a: leading_eigenvalue({**params, "neurons.I_bias": a * touch}, worm)  # noqa: E731
+        along = lambda a: leading_eigenvalue({**params, "neurons.I_bias": a * touch}, worm)
         return jax.jvp(along, (amplitude,), (jnp.ones_like(amplitude),))
 
     def measure(amplitude) -> tuple[complex, complex]:

@@ -15,7 +15,7 @@ STRONG = {
     "Izhikevich": 15.0, "GIF": 200.0, "FitzHughNagumo": 0.8, "HindmarshRose": 3.0, "LinearRate": 1.0,
     "ThresholdLinearRate": 1.0, "GradedNeuron": 1.0,
 }  # fmt: skip
-SILENT = {"LinearRate", "ThresholdLinearRate", "GradedNeuron"}
+SILENT = {"LinearRate", "ThresholdLinearRate", "GradedNeuron", "PoissonSource", "SpikeSource"}  # for this drive
 NEURONS = [n for n in library.NAMES if library.model_class(n).KIND == "neuron"]
 SYNAPSES = [n for n in library.NAMES if library.model_class(n).KIND == "synapse"]
 
@@ -30,25 +30,16 @@ def driven_network():
     return net, inputs
 
 
-@pytest.fixture(scope="module")
-def neurons():
+def test_neurons_run_for_a_second_and_fire_when_driven():
     net, inputs = driven_network()
     record = [f"{name}.{state}" for name in NEURONS for state in library.model_class(name).__states__]
-    return net.run(1000.0, dt=0.1, inputs=inputs, record=["*.spikes", *(bs.trace(r, every=0.5) for r in record)])
-
-
-@pytest.mark.parametrize("name", NEURONS)
-def test_neuron_runs_for_a_second(name, neurons):
-    for state in library.model_class(name).__states__:
-        values = neurons.traces[f"{name}.{state}"].values
-        assert values.shape == (2000, 3) and np.isfinite(values).all(), state
-
-
-@pytest.mark.parametrize("name", [n for n in NEURONS if n not in {*SILENT, "PoissonSource", "SpikeSource"}])
-def test_neuron_fires_when_driven(name, neurons):
-    down, _, up = neurons.spikes[name].counts()
-    assert down == 0
-    assert 1 <= up <= 600
+    result = net.run(1000.0, dt=0.1, inputs=inputs, record=["*.spikes", *(bs.trace(r, every=0.5) for r in record)])
+    for trace in record:
+        values = result.traces[trace].values
+        assert values.shape == (2000, 3) and np.isfinite(values).all(), trace
+    for name in set(NEURONS) - SILENT:
+        down, _, up = result.spikes[name].counts()
+        assert down == 0 and 1 <= up <= 600, name
 
 
 @pytest.mark.parametrize("name", SYNAPSES)
@@ -67,9 +58,8 @@ def test_synapse_runs_for_a_second(name):
         assert np.ptp(values) > 0, f"{trace} never moves"
 
 
-@pytest.fixture(scope="module")
-def gradients():
-    """Derivative of a mean over 60 ms of all states and spikes with respect to every parameter of every neuron."""
+def test_gradients_through_a_run_are_finite():
+    """Of a mean over 60 ms of all states and spikes, with respect to every parameter of every neuron."""
     net, inputs = driven_network()
     states = [f"{name}.{state}" for name in NEURONS for state in library.model_class(name).__states__]
     sim = net.compile(dt=0.1, record=["*.spikes", *states])
@@ -78,22 +68,16 @@ def gradients():
         result = sim.run(60.0, params=params, inputs=inputs)
         return sum(jnp.mean(result[name]) for name in states) + sum(jnp.mean(x) for x in result.spikes.values())
 
-    return jax.jit(jax.grad(total))(sim.params)
-
-
-@pytest.mark.parametrize("name", NEURONS)
-def test_gradient_through_a_run_is_finite(name, gradients):
-    cls, held = library.model_class(name), set()
-    rule = cls.__refractory__
-    if rule is not None:
-        held = {rule.t_ref}  # a whole number of steps: no gradient
-    for parameter in cls.__params__:
-        value = np.asarray(gradients[f"{name}.{parameter}"])
-        assert np.isfinite(value).all(), parameter
-        if parameter in held:
-            assert not value.any()
-    if cls.__params__:
-        assert any(np.asarray(gradients[f"{name}.{parameter}"]).any() for parameter in cls.__params__)
+    gradients = jax.jit(jax.grad(total))(sim.params)
+    for name in NEURONS:
+        cls = library.model_class(name)
+        for parameter in cls.__params__:
+            value = np.asarray(gradients[f"{name}.{parameter}"])
+            assert np.isfinite(value).all(), f"{name}.{parameter}"
+            whole_steps = cls.__refractory__ is not None and parameter == cls.__refractory__.t_ref
+            assert not (whole_steps and value.any()), f"{name}.{parameter} is a number of steps: no gradient"
+        moved = [p for p in cls.__params__ if np.asarray(gradients[f"{name}.{p}"]).any()]
+        assert moved or not cls.__params__, name
 
 
 @pytest.mark.parametrize("peak", [-40.4, 0.0, 20.0])
