@@ -57,6 +57,7 @@ class Slot:
     leaves: dict[str, dict[tuple[int, int], str]] = field(default_factory=dict)
     projections: list[str] = field(default_factory=list)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    models: dict[tuple[int, int], object] = field(default_factory=dict)  # the synapse object of every piece
 
     @property
     def tag(self):
@@ -158,12 +159,13 @@ def _place_target(layout, projection, leaf):
     for slot in layout.slots:
         if slot.synapse is cls and slot.group is group and slot.into == projection.into:
             taken = {k: names.get(span) for k, names in slot.leaves.items()}
-            if span not in [p[:2] for p in slot.pieces] or taken == mine:
+            if span not in slot.models or (taken == mine and slot.models[span] is projection.synapse):
                 break
     else:
         slot = Slot(len(layout.slots), cls, group, projection.into)
         layout.slots.append(slot)
-    if span not in [p[:2] for p in slot.pieces]:
+    if span not in slot.models:
+        slot.models[span] = projection.synapse
         slot.pieces.append((*span, projection.name))
     for key, name in mine.items():
         slot.leaves.setdefault(key, {})[span] = name

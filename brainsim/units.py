@@ -179,7 +179,7 @@ def _named(name, unit):
             alike = " or ".join(repr(u) for u in usual if u.lower() == name.lower())
             why = f"there is no unit {name!r}; did you mean {alike}?" if alike else unknown("unit", name, usual)
             raise UnitError(f"{unit!r} is not a unit: {why}")
-        prefix, base = min(split, key=lambda pair: len(pair[0]))  # "mol" is a mole, not a milli-"ol"
+        ((prefix, base),) = split  # a test makes sure that there is one reading
         scale, *powers = _PREFIXED[base]
         scale = _tidy(scale * _PREFIXES[prefix])
     return Dimension(scale, tuple(Fraction(p) for p in (*powers, *[0] * (len(BASES) - len(powers)))))

@@ -9,6 +9,21 @@ from brainsim import models
 NAMES = list(models.__all__)
 RANGES = {"mV": (-68.0, -47.0), "pA": (-20.0, 20.0), "nS": (0.5, 2.0), "ms": (0.65, 0.75), "mV/ms": (-15.0, -5.0)}
 PLAIN = (0.1, 0.9)  # gates, activities, numbers
+# Equations of tests/reference: our class, and names of parameters there -> here.
+REFERENCE = {
+    "adex": ("AdEx", {}),
+    "eif": ("EIF", {}),
+    "qif": ("QIF", {"V_rest": "v_rest", "V_c": "v_c", "V_r": "v_reset", "V_peak": "v_peak"}),
+    "izhikevich2003": ("Izhikevich", {"V_peak": "v_peak"}),
+    "izhikevich2007": ("Izhikevich2007", {}),
+    "gif": ("GIF", {}),
+    "hh1952": ("HodgkinHuxley", {}),
+    "traub_miles": ("TraubMiles", {}),
+    "wang_buzsaki": ("WangBuzsaki", {}),
+    "fitzhugh_nagumo": ("FitzHughNagumo", {"tau": "tau_w"}),
+    "morris_lecar": ("MorrisLecar", {"V_L": "E_L", "V_Ca": "E_Ca", "V_K": "E_K"}),
+    "hindmarsh_rose": ("HindmarshRose", {}),
+}
 
 
 def model_class(name):

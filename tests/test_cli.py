@@ -178,3 +178,10 @@ sys.exit(cli.main(["info"]))
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130
     assert err == "brainsim: interrupted\n"
+
+
+def test_a_demo_that_does_not_agree_fails(monkeypatch, tmp_path):
+    from brainsim.models.circuits import worm_demo
+
+    monkeypatch.setattr(worm_demo, "main", lambda out, quick: 1)
+    assert cli.main(["demo", "--out", str(tmp_path)]) == 1

@@ -296,8 +296,8 @@ def test_from_edges():
 
 
 @pytest.mark.parametrize("make, text", [
-    (lambda: from_edges([0, 1], [0]), "2 values of pre but 1 of post"), (lambda: from_edges([-1], [0]),
-    "row 0: pre=-1"),
+    (lambda: from_edges([0, 1], [0]), "2 values of pre but 1 of post"),
+    (lambda: from_edges([-1], [0]), "row 0: pre=-1"),
     (lambda: from_edges([0.5], [0]), "row 0: pre=0.5 is not an index"),
     (lambda: from_edges([0, 1], [0, 1], weight=[1.0]), "weight has 1 values (float64), but there are 2 edges"),
     (lambda: from_edges([0, 1], [0, 1], delay=[1.0, np.nan]), "row 1: delay=nan must be finite and at least 0 ms"),
@@ -329,13 +329,13 @@ def test_from_matrix_masks_counts_and_sparse_details():
 
 @pytest.mark.parametrize("call, text", [
     (lambda: draw(from_matrix(MATRIX), 3, 2),
-    "shape (2, 3), but [pre, post] are (3, 2) cells; it seems transposed, write from_m"),
+     "shape (2, 3), but [pre, post] are (3, 2) cells; it seems transposed, write from_m"),
     (lambda: draw(from_matrix(MATRIX), 4, 4),
-    "the matrix has shape (2, 3), but [pre, post] are (4, 4) cells; rows are sources"),
+     "the matrix has shape (2, 3), but [pre, post] are (4, 4) cells; rows are sources"),
     (lambda: from_matrix(np.array([[0, np.nan]])), "the entry [0, 1] is nan; write 0 where there is no edge"),
     (lambda: from_matrix(np.ones(3)), "needs a matrix [pre, post], got shape (3,)"),
-    (lambda: from_matrix(np.array([["a"]])), "needs numbers"), (lambda: from_matrix(np.ones((1, 1)) * 1j),
-    "needs numbers"),
+    (lambda: from_matrix(np.array([["a"]])), "needs numbers"),
+    (lambda: from_matrix(np.ones((1, 1)) * 1j), "needs numbers"),
 ])  # fmt: skip
 def test_bad_matrices(call, text):
     assert text in refused(call)
@@ -346,7 +346,7 @@ def test_bad_matrices(call, text):
 
 @pytest.mark.parametrize("make, text", [
     (lambda: fixed_probability(1.5),
-    "fixed_probability: p must lie between 0 and 1, got 1.5; write for example 0.1 for 10 p"),
+     "fixed_probability: p must lie between 0 and 1, got 1.5; write for example 0.1 for 10 p"),
     (lambda: fixed_probability(-0.1), "must lie between 0 and 1, got -0.1"),
     (lambda: fixed_probability(np.nan), "fixed_probability: p must be finite, got nan"),
     (lambda: fixed_probability("0.1"), "a string without a unit; write 0.1"),
@@ -369,14 +369,14 @@ def test_bad_arguments_of_rules(make, text):
 
 @pytest.mark.parametrize("rule, n_pre, n_post, text", [
     (one_to_one(), 3, 4,
-    "one_to_one needs sides of one size, got 3 sources and 4 targets; connect parts of one size, such as exc[:3]"),
+     "one_to_one needs sides of one size, got 3 sources and 4 targets; connect parts of one size, such as exc[:3]"),
     (fixed_indegree(5, multapses=False), 4, 9,
-    "5 edges per cell are impossible without multapses (repeated edges): there are only 4"),
+     "5 edges per cell are impossible without multapses (repeated edges): there are only 4"),
     (fixed_indegree(5, multapses=False), 4, 9, "write k=4 or multapses=True"),
     (fixed_indegree(4, multapses=False, autapses=False), 4, 4, "there are only 3 partners"),
     (fixed_outdegree(5, multapses=False), 9, 4, "there are only 4 partners"),
-    (fixed_indegree(1), 0, 4, "there are only 0 partners"), (fixed_indegree(1, autapses=False), 1, 1,
-    "only 0 partners"),
+    (fixed_indegree(1), 0, 4, "there are only 0 partners"),
+    (fixed_indegree(1, autapses=False), 1, 1, "only 0 partners"),
     (fixed_total_number(17, multapses=False), 4, 4, "there are only 16 pairs; write n=16 or less"),
     (fixed_total_number(13, multapses=False, autapses=False), 4, 4, "there are only 12 pairs"),
     (fixed_total_number(1), 0, 4, "there are only 0 pairs"),

@@ -93,12 +93,23 @@ def test_a_bare_number_where_a_voltage_is():
 
     assert "Cell.dv adds mV (v) and a plain number (test_dimensions.py:" in (text := refused(spoil(dv=dv)))
     assert text.endswith("v + 65.0); declare the number with its unit mV, by bs.const or bs.param")
+    text = refused(spoil(dv=lambda self, v: (65.0 + v) / self.tau))
+    assert "adds mV (v) and a plain number" in text or "adds a plain number and mV (v)" in text
+    assert text.endswith("; declare the number with its unit mV, by bs.const or bs.param")
     assert "Cell.reset returns a plain number for v, must be mV" in refused(spoil(reset=lambda self: dict(v=-60.0)))
 
 
 def test_the_line_inside_an_expression_of_many_lines():
     def dv(self, v, I):
-        return self.E / self.tau + self.E * jnp.exp(v / 10.0) / self.tau
+        # fmt: off
+        return (
+            self.E / self.tau
+            + self.E * jnp.exp(
+                v / 10.0
+            )
+            / self.tau
+        )
+        # fmt: on
 
     text = refused(spoil(dv=dv))
     assert f"takes exp of mV, where only a plain number has a meaning (test_dimensions.py:{line_of(dv, 'exp')}:" in text
@@ -247,32 +258,27 @@ def test_an_undeclared_weight_and_unknown_states_of_the_partner_fit_anything():
 
 
 @pytest.mark.parametrize("fn, units, expected", [
-    (lambda v, g: g * v, ["mV", "nS"], "pA"), (lambda v, g: v / g, ["mV", "nS"], "mV/nS"), (lambda v: v**2, ["mV"],
-    "mV**2"),
-    (lambda v: v**2.0, ["mV"], "mV**2"), (lambda v: v**-1, ["mV"], "1/mV"), (lambda v: v**0.5, ["ms"], "ms**0.5"),
-    (lambda v: jnp.sqrt(v), ["ms"], "ms**0.5"), (lambda v: jax.lax.rsqrt(v), ["ms"], "1/ms**0.5"), (jnp.square,
-    ["mV"], "mV**2"),
+    (lambda v, g: g * v, ["mV", "nS"], "pA"), (lambda v, g: v / g, ["mV", "nS"], "mV/nS"),
+    (lambda v: v**2, ["mV"], "mV**2"), (lambda v: v**2.0, ["mV"], "mV**2"), (lambda v: v**-1, ["mV"], "1/mV"),
+    (lambda v: v**0.5, ["ms"], "ms**0.5"), (lambda v: jnp.sqrt(v), ["ms"], "ms**0.5"),
+    (lambda v: jax.lax.rsqrt(v), ["ms"], "1/ms**0.5"), (jnp.square, ["mV"], "mV**2"),
     (lambda v: jnp.cbrt(v) ** 3, ["mV"], "mV"), (lambda v: 2 / v, ["ms"], "1/ms"), (lambda v: -abs(v), ["mV"], "mV"),
     (lambda v: jnp.where(v > 0, v, 0.0), ["mV"], "mV"), (lambda v: jnp.where(v > 0, v, jnp.nan), ["mV"], "mV"),
-    (lambda v: jnp.clip(v, 0, None), ["mV"], "mV"), (lambda v: jnp.minimum(v, jnp.inf), ["mV"], "mV"),
-    (lambda v, u: jnp.clip(v, -u, u), ["mV", "mV"], "mV"), (lambda v: jnp.zeros_like(v) + v, ["mV"], "mV"),
-    (lambda v: jax.lax.clamp(0.0, v, v), ["mV"], "mV"), (lambda v: jnp.sign(v), ["mV"], "1"), (lambda v: v > 0,
-    ["mV"], "1"),
-    (lambda v: jnp.isfinite(v) * 1.0, ["mV"], "1"), (lambda v, u: jnp.arctan2(v, u), ["mV", "mV"], "1"), (abs, ["pA"],
-    "pA"),
-    (lambda v, u: jnp.hypot(v, u), ["mV", "mV"], "mV"), (lambda v: jax.nn.relu(v), ["pA"], "pA"), (lambda: 3.0, [],
-    "1"),
-    (lambda v, u: v % u, ["mV", "mV"], "mV"), (lambda v: jax.lax.stop_gradient(v), ["mV"], "mV"),
-    (lambda x: jnp.exp(x), [None], "1"),
-    (lambda v: jax.grad(lambda y: y**3)(v), ["mV"], "mV**2"), (lambda v: jax.jvp(jnp.square, (v,), (v,))[1], ["mV"],
-    "mV**2"),
-    (lambda a, b: a + b, ["V", "V"], "V"), (lambda a, b: a * b, ["Hz", "ms"], "0.001"), (jnp.logaddexp, [None, None],
-    "1"),
-    (lambda v: jax.lax.cond(v > 0, lambda: v, lambda: 2 * v), ["mV"], "mV"), (jax.checkpoint(lambda v: 2 * v), ["mV"],
-    "mV"),
-    (lambda v, key: v * jax.random.normal(key), ["mV", "1"], "mV"), (lambda v: bs.exp(v), [None], "1"),
-    (lambda v: jnp.stack([v, v])[1], ["mV"], "unknown"), (lambda v: jax.lax.fori_loop(0, 3, lambda i, c: 2 * c, v),
-    ["mV"], "unknown"),
+    (lambda v: jnp.nan_to_num(v), ["mV"], "mV"), (lambda v: jnp.clip(v, 0, None), ["mV"], "mV"),
+    (lambda v: jnp.minimum(v, jnp.inf), ["mV"], "mV"), (lambda v, u: jnp.clip(v, -u, u), ["mV", "mV"], "mV"),
+    (lambda v: jnp.zeros_like(v) + v, ["mV"], "mV"), (lambda v: jax.lax.clamp(0.0, v, v), ["mV"], "mV"),
+    (lambda v: jnp.sign(v), ["mV"], "1"), (lambda v: v > 0, ["mV"], "1"),
+    (lambda v: jnp.isfinite(v) * 1.0, ["mV"], "1"), (lambda v, u: jnp.arctan2(v, u), ["mV", "mV"], "1"),
+    (abs, ["pA"], "pA"), (lambda v, u: jnp.hypot(v, u), ["mV", "mV"], "mV"), (lambda v: jax.nn.relu(v), ["pA"], "pA"),
+    (lambda: 3.0, [], "1"), (lambda v, u: v % u, ["mV", "mV"], "mV"),
+    (lambda v: jax.lax.stop_gradient(v), ["mV"], "mV"), (lambda x: jnp.exp(x), [None], "1"),
+    (lambda v: jax.grad(lambda y: y**3)(v), ["mV"], "mV**2"),
+    (lambda v: jax.jvp(jnp.square, (v,), (v,))[1], ["mV"], "mV**2"), (lambda a, b: a + b, ["V", "V"], "V"),
+    (lambda a, b: a * b, ["Hz", "ms"], "0.001"), (jnp.logaddexp, [None, None], "1"),
+    (lambda v: jax.lax.cond(v > 0, lambda: v, lambda: 2 * v), ["mV"], "mV"),
+    (jax.checkpoint(lambda v: 2 * v), ["mV"], "mV"), (lambda v, key: v * jax.random.normal(key), ["mV", "1"], "mV"),
+    (lambda v: bs.exp(v), [None], "1"), (lambda v: jnp.stack([v, v])[1], ["mV"], "unknown"),
+    (lambda v: jax.lax.fori_loop(0, 3, lambda i, c: 2 * c, v), ["mV"], "unknown"),
     (lambda v: jax.lax.fori_loop(0, 3, lambda i, c: 2 * c, v) + v, ["mV"], "mV"), (lambda v: 0.0, ["mV"], "any"),
     (lambda v: 0.0 * v, ["mV"], "any"), (lambda v: 0.0 / v, ["mV"], "any"), (lambda v: v / 0.0, ["mV"], "unknown"),
 ])  # fmt: skip
@@ -305,14 +311,34 @@ def test_dimension_of_takes_names_shapes_and_gives_pytrees():
         str(dimension_of(lambda g, v: jnp.dot(g, v), ["nS", parse_unit("mV")], shapes=[np.ones(3), np.ones(3)])) == "pA"
     )
     assert dimension_of(lambda v: v * 2, [UNKNOWN]) is UNKNOWN
+    assert dimension_of(lambda v, u: v / u, [UNKNOWN, "mV"]) is UNKNOWN
     with pytest.raises(UnitError, match=r"^potential adds mV \(v\)"):
         dimension_of(lambda v: v + 1.0, ["mV"], where="potential")
 
 
 def test_nothing_is_left_of_a_literal_after_a_sign():
-    """neg(2) must not be taken for the exponent 2."""
+    """The exponent -n must not be taken for n."""
     with pytest.raises(UnitError, match="variable power"):
-        dimension_of(lambda v: v ** (-jax.lax.add(jnp.float32(2), 1.0)), ["mV"])
+        dimension_of(lambda v: jax.jit(lambda v, n: v**-n)(v, 2.0), ["mV"])
+    assert str(dimension_of(lambda v: jax.jit(lambda v, n: v**n)(v, 2.0), ["mV"])) == "mV**2"
+
+
+def test_a_constant_is_a_known_exponent():
+    assert check_units(spoil(dv=lambda self, v: v**self.two / self.unit / self.tau))["dv"] == "mV/ms"
+
+
+def test_the_line_is_not_that_of_an_earlier_trace():
+    """jax keeps the traces of its own functions: inside jnp.where the line of the first caller is remembered."""
+
+    def first(v, u):
+        return jnp.where(v > 0, v, u)
+
+    def second(v, u):
+        return jnp.where(v > 0, v, u)
+
+    assert str(dimension_of(first, ["mV", "mV"])) == "mV"
+    with pytest.raises(UnitError, match=rf"chooses between .*test_dimensions.py:{line_of(second, 'where')}: jnp.where"):
+        dimension_of(second, ["mV", "ms"])
 
 
 MODELS = sorted({

@@ -75,10 +75,10 @@ def test_degenerate_cases():
 
 
 @pytest.mark.parametrize("spec, text", [
-    (uniform(0.5, 2.0), "uniform(0.5, 2.0)"), (normal(0, 1), "normal(0, 1)"), (normal(0, 1, high=2.0),
-    "normal(0, 1, high=2.0)"),
-    (choice([1.0, 2.0], [0.5, 0.5]), "choice((1.0, 2.0), p=(0.5, 0.5))"), (uniform("1 ms", "2 ms"),
-    "uniform('1 ms', '2 ms')"),
+    (uniform(0.5, 2.0), "uniform(0.5, 2.0)"), (normal(0, 1), "normal(0, 1)"),
+    (normal(0, 1, high=2.0), "normal(0, 1, high=2.0)"),
+    (choice([1.0, 2.0], [0.5, 0.5]), "choice((1.0, 2.0), p=(0.5, 0.5))"),
+    (uniform("1 ms", "2 ms"), "uniform('1 ms', '2 ms')"),
 ])  # fmt: skip
 def test_repr_and_equality(spec, text):
     assert repr(spec) == text and eval(text) == spec and hash(eval(text)) == hash(spec)
@@ -107,13 +107,11 @@ def test_units_are_converted_at_the_door():
     (lambda: lognormal(-1.0, 1.0), "mean must be above 0, got -1.0: log-normal values are positive"),
     (lambda: lognormal(1.0, -1.0), "sd must be at least 0"),
     (lambda: exponential(0.0), "mean must be above 0, got 0.0"),
-    (lambda: gamma(0.0, 1.0), "shape and scale must be above 0"),
-    (lambda: choice([]), "at least one value"),
+    (lambda: gamma(0.0, 1.0), "shape and scale must be above 0"), (lambda: choice([]), "at least one value"),
     (lambda: choice([1, 2], [1.0]), "2 values but 1 probabilities"),
     (lambda: choice([1, 2], [0.5, 0.6]), "sum to 1, got (0.5, 0.6) with sum 1.1"),
     (lambda: choice([1, 2], [-0.5, 1.5]), "p must be at least 0"),
-    (lambda: uniform("2 ms", "1 ms").in_unit("ms", "exc.tau"),
-    "exc.tau: uniform(2.0, 1.0): low must be below high"),
+    (lambda: uniform("2 ms", "1 ms").in_unit("ms", "exc.tau"), "exc.tau: uniform(2.0, 1.0): low must be below high"),
     (lambda: uniform(True, 2.0).in_unit("ms", "x"), "got True (bool)"),
     (lambda: uniform(np.arange(2.0), 2.0).in_unit("ms", "x"), "low of uniform"),
     (lambda: uniform("1 ms", "2 ms").sample(generator(0), 2), "uniform('1 ms', '2 ms') still has units"),
@@ -184,8 +182,8 @@ def test_as_values():
     (np.ones((3, 4)), "a matrix [pre, post] goes through bs.from_matrix"),
     (jnp.ones(2), "has 2 values, but 3 are needed"),
     (uniform, "a->b.delay is uniform without arguments; write bs.uniform(...)"),
-    (lambda d: d, "is a function of distance: give positions= to net.add, or values instead"),
-    (None, "got None"), ([1, np.nan, 2], "must be finite, got nan at index 1"), ("2 mV", "got '2 mV', a voltage"),
+    (lambda d: d, "is a function of distance: give positions= to net.add, or values instead"), (None, "got None"),
+    ([1, np.nan, 2], "must be finite, got nan at index 1"), ("2 mV", "got '2 mV', a voltage"),
 ])  # fmt: skip
 def test_as_values_refuses(spec, text):
     with pytest.raises(BrainsimError) as error:

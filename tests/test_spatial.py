@@ -77,18 +77,18 @@ def test_profiles():
 
 @pytest.mark.parametrize("rule, options, text", [
     (distance_dependent(gaussian(1.0)), {},
-    "needs positions of the pre cells; give net.add positions= of shape (12, 2)"),
+     "needs positions of the pre cells; give net.add positions= of shape (12, 2)"),
     (distance_dependent(gaussian(1.0)), dict(pre_positions=POINTS), "needs positions of the post cells"),
     (distance_dependent(gaussian(1.0)), dict(pre_positions=POINTS[:3]), "positions of the pre cells have shape (3, 2)"),
     (distance_dependent(lambda d: d), dict(pre_positions=POINTS, post_positions=POINTS), "it must lie between 0 and 1"),
     (distance_dependent(lambda d: -d - 1), dict(pre_positions=POINTS, post_positions=POINTS),
-    "the profile gives -1 at 0 um"),
+     "the profile gives -1 at 0 um"),
     (distance_dependent(lambda d: d[:2]), dict(pre_positions=POINTS, post_positions=POINTS),
-    "shape (2,) for 144 distances"),
+     "shape (2,) for 144 distances"),
     (distance_dependent(lambda d: d * np.nan), dict(pre_positions=POINTS, post_positions=POINTS),
-    "must be finite, got nan"),
+     "must be finite, got nan"),
     (distance_dependent(gaussian(1.0)), dict(pre_positions=POINTS * np.nan),
-    "positions of the pre cells must be finite"),
+     "positions of the pre cells must be finite"),
 ])  # fmt: skip
 def test_bad_space(rule, options, text):
     assert text in refused(lambda: draw(rule, 12, 12, **options))

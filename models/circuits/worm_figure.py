@@ -68,7 +68,7 @@ def motor_order(worm: Connectome) -> np.ndarray:
 
 def draw_heat(ax, worm, result, row):
     """Motor neurons over time, each in units of its own standard deviation, which the bars at the side show."""
-    times, traces = motor_traces(result, worm, result.t_stop - SHOWN)
+    _, traces = motor_traces(result, worm, result.t_stop - SHOWN)
     order, size = motor_order(worm), traces.std(0)
     shown = ((traces - traces.mean(0)) / size)[:, order].T
     extent = (0.0, SHOWN / 1e3, len(order), 0)
@@ -80,17 +80,17 @@ def draw_heat(ax, worm, result, row):
     ax.set_yticks((first[:-1] + first[1:]) / 2, [str(classes[k]) for k in first[:-1]])
     style.tidy(ax, "time (s)").tick_params(axis="y", length=0)
     ax.spines[["left", "bottom"]].set_visible(False)
-    side = ax.inset_axes((1.015, 0.0, 0.14, 1.0), sharey=ax)
+    side = ax.inset_axes((1.03, 0.0, 0.13, 1.0), sharey=ax)
     side.barh(np.arange(len(order)) + 0.5, size[order], height=0.9, color=style.GREY)
     style.tidy(side, "sd (mV)").set(xscale="log", xlim=(1e-3, 3e1), xticks=(1e-2, 1e0))
     side.tick_params(axis="y", left=False, labelleft=False)
     side.spines["left"].set_visible(False)
-    key = ax.inset_axes((0.81, 1.035, 0.12, 0.028))
+    key = ax.inset_axes((0.98, 1.035, 0.1, 0.028))
     key.imshow(np.linspace(-2, 2, 64)[None], cmap="RdBu_r", aspect="auto")
     key.set_axis_off()
-    for x, ha, words in ((0.8, "right", "-2 sd"), (0.94, "left", "2 sd")):
+    for x, ha, words in ((0.97, "right", "-2 sd"), (1.09, "left", "2 sd")):
         ax.text(x, 1.049, words, transform=ax.transAxes, ha=ha, va="center", fontsize=8.5, color=style.INK)
-    _title(ax, "b", f"74 motor neurons by class, head to tail; period {row['period']:.2f} s")
+    _title(ax, "b", f"74 motor neurons by class, head to tail; 2 nA, period {row['period']:.2f} s")
 
 
 def modes(worm: Connectome, result) -> np.ndarray:
@@ -137,7 +137,10 @@ def draw_ablations(ax, worm, runs):
     ax.text(0.18, 0.2 * step + 5.0, "10 mV", va="center", fontsize=8.5, color=style.INK)
     style.tidy(ax, "time (s)").tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    _title(ax, "d", f"voltage of {CELL}: the cycle needs PVC and DVA, not AVA or AVB")
+    needed, spared = ([lost for lost in shown if lost and runs[2.0e4, lost][0]["outcome"] == outcome]
+                      for outcome in ("settles", "cycles"))  # fmt: skip
+    spared = f", not {' or '.join(spared)}" if spared else ""
+    _title(ax, "d", f"voltage of {CELL}: the cycle needs {' and '.join(needed) or 'none of them'}{spared}")
 
 
 def _voltage(worm, result):

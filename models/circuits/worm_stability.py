@@ -19,7 +19,7 @@ REFERENCE = {"amplitude": 12450.803, "omega": 2.77688, "slope": 3.03514}  # test
 
 
 def growth(connectome: Connectome | None = None) -> Callable:
-    """Function of an amplitude: `leading_eigenvalue` in 1/s and its derivative in 1/s per 1e4, by jax.jvp in float64."""
+    """Function of an amplitude: `leading_eigenvalue` in 1/s and its derivative in 1/s per 1e4; jax.jvp, float64."""
     with jax.enable_x64(True):
         worm = celegans() if connectome is None else connectome
         params = {name: np.asarray(value) for name, value in touch_simulation(worm).params.items()}

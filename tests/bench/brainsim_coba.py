@@ -33,16 +33,17 @@ def main() -> None:
     duration, start = args.seconds * 1000.0, time.perf_counter()
     sim = network(args.cells).compile(dt=0.1, record=["*.spikes"])
     built = time.perf_counter() - start
-    steps, times, rates = round(duration / 0.1), [], []
+    steps, times, cpu, rates = round(duration / 0.1), [], [], []
     for repeat in range(args.repeats + 1):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         result = sim.run(duration, inputs={"exc.I": 20.0, "inh.I": 20.0})
         spikes = [result.spikes[name].times for name in ("exc", "inh")]  # the lists are on the host from here on
-        elapsed = time.perf_counter() - start
+        elapsed, used = time.perf_counter() - start, time.process_time() - start_cpu
         if repeat == 0:
             first = elapsed
             continue
         times.append(elapsed / steps * 1e6)
+        cpu.append(used / steps * 1e6)
         window = min(200.0, duration / 2)
         rates.append(float(sum((t >= window).sum() for t in spikes)) / args.cells / (duration - window) * 1000.0)
     packages = {"jax": jax.__version__, "brainsim": importlib.metadata.version("brainsim-jax")}
@@ -53,7 +54,7 @@ def main() -> None:
                 version=packages["brainsim"],
                 packages=packages,
                 steps=steps,
-                us_per_step=times,
+                us_per_step=times, cpu_us_per_step=cpu,
                 rate_hz=rates,
                 dtype="float32",
                 build_s=built,

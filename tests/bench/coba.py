@@ -7,7 +7,8 @@
 Network: Vogels & Abbott 2005 / Brette et al. 2007, conductances: 80 % excitatory LIF, p = 0.02, dt 0.1 ms, spikes
 recorded.
 With other --cells the weights are scaled by 4000/cells (p stays). Every simulator runs in its own process, first once
-unmeasured; compiling and building are not in the times. All processes are held on --threads cores (default 1).
+unmeasured; compiling and building are not in the times. All processes are held on --threads cores (default 1). With one
+core the ratio is that of CPU times, which other jobs on the machine disturb less; with more it is that of wall times.
 The rates must agree (median within 18-25 Hz, what one drawn network can have) or no time is printed for that simulator.
 """
 
@@ -65,26 +66,23 @@ def run(name: str, args) -> dict:
         return dict(error=(done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
     out = json.loads(lines[-1])
     rate = statistics.median(out["rate_hz"])
-    out |= dict(load_before=round(load, 2), median_us=statistics.median(out["us_per_step"]), median_hz=rate)
+    out |= dict(load_before=round(load, 2), median_us=statistics.median(out["us_per_step"]),
+                median_cpu_us=statistics.median(out["cpu_us_per_step"]), median_hz=rate)
     if not LOW <= rate <= HIGH:
         out["error"] = f"rate {rate:.1f} Hz is outside {LOW:.0f}-{HIGH:.0f} Hz: not the same network, no time given"
     return out
 
 
-def table(results: dict[str, dict]) -> str:
+def table(results: dict[str, dict], threads: int) -> str:
     timed = {k: r for k, r in results.items() if "error" not in r}
-    own = timed.get("brainsim", {}).get("median_us")
-    rows = [
-        "{:34s}{:>10s}{:>9s}{:>9s}{:>8s}{:>8s}{:>12s}{:>7s}".format(
-            "simulator", "version", "rate Hz", "us/step", "min", "max", "x brainsim", "load"
-        )
-    ]
-    for r in sorted(timed.values(), key=lambda r: r["median_us"]):
-        ratio = f"{r['median_us'] / own:.2f}" if own else "-"
-        rows.append(
-            f"{r['simulator']:34s}{r['version']:>10s}{r['median_hz']:9.2f}{r['median_us']:9.1f}"
-            f"{min(r['us_per_step']):8.1f}{max(r['us_per_step']):8.1f}{ratio:>12s}{r['load_before']:7.2f}"
-        )
+    key = "median_cpu_us" if threads == 1 else "median_us"
+    own = timed.get("brainsim", {}).get(key)
+    rows = ["{:34s}{:>9s}{:>9s}{:>10s}{:>10s}{:>10s}{:>12s}{:>7s}".format(
+        "simulator", "version", "rate Hz", "wall us", "cpu us", "least cpu", "x brainsim", "load")]
+    for r in sorted(timed.values(), key=lambda r: r[key]):
+        ratio = f"{r[key] / own:.2f}" if own else "-"
+        rows.append(f"{r['simulator']:34s}{r['version']:>9s}{r['median_hz']:9.2f}{r['median_us']:10.1f}{r['median_cpu_us']:10.1f}"
+                    f"{min(r['cpu_us_per_step']):10.1f}{ratio:>12s}{r['load_before']:7.2f}")
     rows += [f"{name}: {r['error']}" for name, r in results.items() if "error" in r]
     return "\n".join(rows)
 
@@ -116,8 +114,9 @@ def main() -> None:
     for name in names:
         results[name] = run(name, args)
         r = results[name]
-        print(f"  {name}:", r.get("error") or f"{r['median_us']:.1f} us/step, {r['median_hz']:.2f} Hz", flush=True)
-    print(table(results))
+        shown = "{median_us:.1f} us/step ({median_cpu_us:.1f} CPU), {median_hz:.2f} Hz"
+        print(f"  {name}:", r.get("error") or shown.format(**r), flush=True)
+    print(table(results, args.threads))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         everything = dict(machine=machine, cells=args.cells, seconds=args.seconds, results=results)

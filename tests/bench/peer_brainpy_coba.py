@@ -137,15 +137,16 @@ def main() -> None:
     args = parser.parse_args()
     run, name = (classic if args.api == "classic" else state)(args)
     steps = round(args.seconds / 1e-4)
-    times, rates = [], []
+    times, cpu, rates = [], [], []
     for repeat in range(args.repeats + 1):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         raster = jax.block_until_ready(getattr(out := run(repeat * steps, steps), "value", out))
-        elapsed = time.perf_counter() - start
+        elapsed, used = time.perf_counter() - start, time.process_time() - start_cpu
         if repeat == 0:  # compiles, and holds the transient
             compile_s = elapsed
             continue
         times.append(elapsed / steps * 1e6)
+        cpu.append(used / steps * 1e6)
         rates.append(float((np.asarray(raster) != 0).sum()) / args.cells / args.seconds)
     names = ("brainpy", "brainpy_state", "brainevent", "brainstate", "jax", "jaxlib")
     packages = {p: importlib.metadata.version(p) for p in names}
@@ -156,7 +157,7 @@ def main() -> None:
                 version=packages["brainpy"],
                 packages=packages,
                 steps=steps,
-                us_per_step=times,
+                us_per_step=times, cpu_us_per_step=cpu,
                 rate_hz=rates,
                 dtype="float32",
                 first_run_s=compile_s,

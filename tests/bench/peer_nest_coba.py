@@ -50,16 +50,17 @@ def main() -> None:
     import nest
 
     nest.verbosity = nest.VerbosityLevel.ERROR
-    steps, times, rates = round(args.seconds / 1e-4), [], []
+    steps, times, cpu, rates = round(args.seconds / 1e-4), [], [], []
     for repeat in range(args.repeats + 1):  # each draws its own network, the first is not measured
         recorder = build(nest, args.cells, repeat)
         nest.Prepare()
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         nest.Run(args.seconds * 1000.0)
-        elapsed = time.perf_counter() - start
+        elapsed, used = time.perf_counter() - start, time.process_time() - start_cpu
         nest.Cleanup()
         if repeat:
             times.append(elapsed / steps * 1e6)
+            cpu.append(used / steps * 1e6)
             window = min(200.0, args.seconds * 500.0)
             late = (np.asarray(recorder.events["times"]) >= window).sum()
             rates.append(late / args.cells / (args.seconds * 1000.0 - window) * 1000.0)
@@ -70,7 +71,7 @@ def main() -> None:
                 simulator="NEST",
                 version=nest.__version__,
                 steps=steps,
-                us_per_step=times,
+                us_per_step=times, cpu_us_per_step=cpu,
                 rate_hz=rates,
                 dtype="float64",
             )

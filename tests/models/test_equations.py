@@ -8,29 +8,15 @@ import sys
 from pathlib import Path
 
 import jax.numpy as jnp
+import library
 import numpy as np
 import pytest
 
 from brainsim import models
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
-# class and names there -> here
-LIBRARY = {
-    "adex": ("AdEx", {}),
-    "eif": ("EIF", {}),
-    "qif": ("QIF", {"V_rest": "v_rest", "V_c": "v_c", "V_r": "v_reset", "V_peak": "v_peak"}),
-    "izhikevich2003": ("Izhikevich", {"V_peak": "v_peak"}),
-    "izhikevich2007": ("Izhikevich2007", {}),
-    "gif": ("GIF", {}),
-    "hh1952": ("HodgkinHuxley", {}),
-    "traub_miles": ("TraubMiles", {}),
-    "wang_buzsaki": ("WangBuzsaki", {}),
-    "fitzhugh_nagumo": ("FitzHughNagumo", {"tau": "tau_w"}),
-    "morris_lecar": ("MorrisLecar", {"V_L": "E_L", "V_Ca": "E_Ca", "V_K": "E_K"}),
-    "hindmarsh_rose": ("HindmarshRose", {}),
-}
 META = json.loads(str(np.load(REFERENCE / "neurons.npz")["meta"]))["cases"]
-NAMES = [name for name, case in META.items() if case["model"] in LIBRARY]
+NAMES = [name for name, case in META.items() if case["model"] in library.REFERENCE]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +37,7 @@ def stored():
 
 
 def library_model(case):
-    name, renamed = LIBRARY[case.model.name]
+    name, renamed = library.REFERENCE[case.model.name]
     return getattr(models, name)(**{renamed.get(k, k): v for k, v in case.params.items()})
 
 
@@ -97,4 +83,4 @@ def test_every_nonlinear_neuron_has_a_reference():
     """The linear ones and the sources are tested by closed forms instead (test_closed_forms.py)."""
     closed = {"LIF", "ALIF", "CurrentALIF", "LinearRate", "ThresholdLinearRate", "PoissonSource", "SpikeSource"}
     neurons = {name for name in models.__all__ if getattr(models, name).KIND == "neuron"}
-    assert neurons - closed - {"GradedNeuron"} == {name for name, _ in LIBRARY.values()}
+    assert neurons - closed - {"GradedNeuron"} == {name for name, _ in library.REFERENCE.values()}

@@ -8,6 +8,7 @@ the traces agree to the order of the integrator; without a reset they do so ever
 import json
 from pathlib import Path
 
+import library
 import numpy as np
 import pytest
 
@@ -17,22 +18,7 @@ from brainsim import models
 REFERENCE = Path(__file__).resolve().parent.parent / "reference" / "neurons.npz"
 META = json.loads(str(np.load(REFERENCE)["meta"]))["cases"]
 DT = {"level": 0.02, "crossing": 0.01}  # ms; by how a cell spikes: with a reset, or without
-# class, and names there -> here
-LIBRARY = {
-    "adex": ("AdEx", {}),
-    "eif": ("EIF", {}),
-    "qif": ("QIF", {"V_rest": "v_rest", "V_c": "v_c", "V_r": "v_reset", "V_peak": "v_peak"}),
-    "izhikevich2003": ("Izhikevich", {"V_peak": "v_peak"}),
-    "izhikevich2007": ("Izhikevich2007", {}),
-    "gif": ("GIF", {}),
-    "hh1952": ("HodgkinHuxley", {}),
-    "traub_miles": ("TraubMiles", {}),
-    "wang_buzsaki": ("WangBuzsaki", {}),
-    "fitzhugh_nagumo": ("FitzHughNagumo", {"tau": "tau_w"}),
-    "morris_lecar": ("MorrisLecar", {"V_L": "E_L", "V_Ca": "E_Ca", "V_K": "E_K"}),
-    "hindmarsh_rose": ("HindmarshRose", {}),
-}
-NAMES = [name for name, case in META.items() if case["model"] in LIBRARY]
+NAMES = [name for name, case in META.items() if case["model"] in library.REFERENCE]
 
 
 def staircase(steps, duration):
@@ -48,13 +34,13 @@ def cases_of(model):
 
 
 def cell_class(case):
-    return getattr(models, LIBRARY[case["model"]][0])
+    return getattr(models, library.REFERENCE[case["model"]][0])
 
 
 def run_all(kind):
     """One population per class, one cell per case."""
     net, inputs, record = bs.Network(), {}, ["*.spikes"]
-    mine = {m: x for m, x in LIBRARY.items() if getattr(models, x[0]).spike_on == kind}
+    mine = {m: x for m, x in library.REFERENCE.items() if getattr(models, x[0]).spike_on == kind}
     longest = max(case["duration_ms"] for case in META.values() if case["model"] in mine)
     for model, (name, renamed) in mine.items():
         cases = [META[c] for c in cases_of(model)]
@@ -107,3 +93,18 @@ def test_runs_equal_the_reference(kind, x64):
         if any(found):
             wrong[name] = [text for text in found if text]
     assert wrong == {}
+
+
+def test_the_comparison_sees():
+    case, expected = {"duration_ms": 100.0, "sample_ms": 1.0}, np.array([10.0, 20.0])
+    assert late_spikes(case, np.add(expected, [0.01, 0.03]), expected, "level") == ""
+    assert late_spikes(case, expected + 0.005, expected, "crossing") == ""
+    for spikes in (expected[:1], expected - 0.01, np.add(expected, [0.03, 0.03]), np.add(expected, [0.01, 0.2])):
+        assert late_spikes(case, spikes, expected, "level")
+    assert late_spikes(case, np.add(expected, [0.005, 0.03]), expected, "crossing")
+    trace = np.arange(100.0)
+    fine = np.repeat(trace, 10)
+    assert wrong_trace(case, fine, trace, expected, "crossing") == ""
+    late = np.where(np.arange(1000) > 500, fine + 1.0, fine)
+    assert wrong_trace(case, late, trace, expected, "crossing")
+    assert wrong_trace(case, late, trace, expected, "level") == ""  # after the first spike
