@@ -9,7 +9,7 @@ import numpy as np
 from . import cell, integrate
 from .coupling import Coupling, EdgeBlock, target_rows
 from .delivery import Receiver, check_memory, delay_steps, plan, receivers_of, rows
-from .dependence import dependencies, is_affine
+from .dependence import affine, dependencies
 from .drive import Drive
 from .errors import CompileError
 from .layout import Group, check_array_parameters, has_terminal, lay_out
@@ -97,7 +97,7 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     topology = _topology(program, {p.name: p for p in projections}, steps)
     _buffers(program, topology, steps, net)
     _split_outputs(program)
-    _methods(program, method, net)
+    _methods(program, method)
     _check_derived(program, params)
     return program, topology, params
 
@@ -349,51 +349,57 @@ def environment_names(program: Program, group: Group) -> list[str]:
     return names
 
 
-def _methods(program, method, net):
-    """Integrator of every group; `auto` takes the exact propagator where the system is linear."""
+def _methods(program, method):
+    """Integrator of every group; `auto` takes the exact propagator for the states that form a linear system."""
     for g in program.groups:
         asked = integrate.check_method(g.method or method)
-        noisy = any(m.startswith("noise_") for m in g.model.__methods__)
-        edges = any(e.group is g and e.on_edges for e in program.edge_blocks)
-        linear = asked in ("auto", "exact") and not noisy and not edges and _linear(program, g)
-        if asked == "exact" and not linear:
-            why = (
-                "it has noise"
-                if noisy
-                else "currents are evaluated on edges"
-                if edges
-                else "its equations are not linear"
-            )
-            raise CompileError(
-                f"{g.label}: the exact propagator does not fit {g.model.__name__}: {why}; use method='exp_euler'"
-            )
-        program.methods[g.index] = "exact" if linear else "exp_euler" if asked == "auto" else asked
-        if asked == "rosenbrock":
-            size = sum(
-                h.n * len(cell.state_names(program, h)) for h in program.groups if (h.method or method) == "rosenbrock"
-            )
-            if size > integrate.ROSENBROCK_LIMIT:
+        if asked in ("auto", "exact"):
+            moving = set(moving_states(program, g))
+            linear = _linear_part(program, g)
+            if asked == "exact" and (linear != moving or not moving):
+                bad = ", ".join(sorted(moving - linear)) or "it has no equations"
                 raise CompileError(
-                    f"rosenbrock solves a dense system of {size} states; the limit is "
-                    f"{integrate.ROSENBROCK_LIMIT}. Use 'exp_euler'"
+                    f"{g.label}: the exact propagator needs linear equations without noise, which "
+                    f"{g.model.__name__} has not ({bad}); use method='exp_euler'"
                 )
-            if noisy:
-                raise CompileError(f"{g.label}: rosenbrock takes no noise; use 'heun' or 'exp_euler'")
+            asked = "exact" if linear == moving and moving else "exp_euler"
+        program.methods[g.index] = asked
+        if asked == "rosenbrock":
+            _check_rosenbrock(program, g, method)
 
 
-def _linear(program, g) -> bool:
+def _check_rosenbrock(program, g, method):
+    size = sum(h.n * len(cell.state_names(program, h)) for h in program.groups if (h.method or method) == "rosenbrock")
+    if size > integrate.ROSENBROCK_LIMIT:
+        raise CompileError(
+            f"rosenbrock solves a dense system of {size} states; the limit is {integrate.ROSENBROCK_LIMIT}. "
+            f"Use 'exp_euler'"
+        )
+    if any(m.startswith("noise_") for m in g.model.__methods__):
+        raise CompileError(f"{g.label}: rosenbrock takes no noise; use 'heun' or 'exp_euler'")
+
+
+def _linear_part(program, g) -> set:
+    """States that form a linear system of their own: affine, without noise, and not driven by any other state.
+
+    Currents evaluated on edges enter with a slope that changes from step to step, so their targets are not linear.
+    """
     names = moving_states(program, g)
     others = environment_names(program, g)
     still = [n for n in cell.state_names(program, g) if n not in names]
-    if not names:
-        return False
     bound = example_bound(program, g)
     f = lambda v: cell.derivative(program, g, v, v, bound)
-    if not is_affine(f, names, [*others, *still]):
-        return False
-    direct = dependencies(f, [*names, *others, *still])
-    program.layout.patterns[g.index] = integrate.reach({n: direct[n] for n in names})
-    return True
+    noisy = {m[len("noise_") :] for m in g.model.__methods__ if m.startswith("noise_")}
+    onto = {e.into for e in program.edge_blocks if e.group is g and e.on_edges}
+    direct = dependencies(f, [*names, *others, *still]) if names else {}
+    part = affine(f, names, [*others, *still]) - noisy if names else set()
+    part = {n for n in part if not direct[n] & {f"in/{i}" for i in onto}}
+    while any(direct[n] & set(names) - part for n in part):
+        part = {n for n in part if not direct[n] & set(names) - part}
+    # a state that only decays is exact under exponential Euler too
+    if part and (part == set(names) or any(direct[n] & part - {n} for n in part)):
+        program.layout.patterns[g.index] = integrate.reach({n: direct[n] for n in sorted(part)})
+    return part
 
 
 def moving_states(program, g):

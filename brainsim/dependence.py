@@ -43,8 +43,8 @@ def _scalars(names, keys):
     return {n: (key if n in keys else plain) for n in names}
 
 
-def is_affine(function, names, others) -> bool:
-    """Whether `function` is affine in `names` with coefficients that `others` do not enter either.
+def affine(function, names, others) -> set:
+    """Which results of `function` are affine in `names` with coefficients that `others` do not enter either.
 
     The Jacobian is taken symbolically: its entries may depend on parameters only.
     """
@@ -57,4 +57,4 @@ def is_affine(function, names, others) -> bool:
 
     reached = dependencies(tangent, [*names, *others, *("d:" + n for n in names)])
     forbidden = frozenset([*names, *others])
-    return not any(sets & forbidden for sets in reached.values())
+    return {key for key, sets in reached.items() if not sets & forbidden}

@@ -27,17 +27,18 @@ def check_method(method: str) -> str:
     return method
 
 
-def exponential_euler(f, z, dt, noise, xi):
+def exponential_euler(f, z, dt, noise, xi, skip=()):
     """One step of every state by its own linear part.
 
     Args:
         f: dict of states -> dict of derivatives.
         noise: dict of diffusion coefficients; xi: standard normal numbers of the same keys.
+        skip: states that another method steps.
     """
     slope = f(z)
     out = dict(z)
     for name, x in z.items():
-        if name not in slope:
+        if name not in slope or name in skip:
             continue
         value, a = jax.jvp(lambda x, name=name: f({**z, name: x})[name], (x,), (jnp.ones_like(x),))
         # a runaway upswing (a dt >> 1) crosses any threshold in this step; without the cap its gradient overflows

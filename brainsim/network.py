@@ -217,7 +217,9 @@ class Network:
         )
         if pre.positions is None or post.positions is None:
             return edges, None
-        return edges, np.linalg.norm(pre.positions[edges.pre] - post.positions[edges.post], axis=1)
+        from .spatial import distances
+
+        return edges, distances(pre.positions[edges.pre], post.positions[edges.post], getattr(rule, "periodic", None))
 
     def _edge_values(self, name, kind, given, edges, carried, spec, distance):
         """A scalar or one value per edge, converted and checked."""

@@ -54,7 +54,7 @@ def prepare(program: Program, topology: dict, params: dict) -> dict:
     }
     ready["fixed"] = _fixed_sums(program, topology, ready, bound)
     ready["propagators"] = {
-        g.index: _propagators(program, g, bound) for g in layout.groups if program.methods[g.index] == "exact"
+        g.index: _propagators(program, g, bound) for g in layout.groups if g.index in layout.patterns
     }
     return ready
 

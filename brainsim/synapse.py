@@ -36,6 +36,7 @@ def synapse_contract(cls) -> dict[str, tuple[str, ...]]:
     partner = {a for m in found for a in arguments(cls, m) if a.endswith(("_pre", "_post")) and a not in states}
     own, reserved = set(states), set(RESERVED)
     cls.__outputs__, cls.__increments__ = (), ()
+    cls.__current_unit__ = cls.current_unit
     if "output" in found:
         at_source = {n for n, s in states.items() if s.on == "pre"} | {a for a in partner if a.endswith("_pre")}
         methods["output"] = bind_arguments(cls, "output", at_source | reserved)
@@ -99,6 +100,7 @@ class Synapse(Model):
     ABSTRACT: ClassVar[bool] = True
     KIND: ClassVar[str] = "synapse"
     symmetric: ClassVar[bool] = False
+    current_unit: ClassVar[str] = "pA"  # unit of what `current` returns; that of the input it adds to
     __outputs__: ClassVar[tuple[str, ...]] = ()
     __increments__: ClassVar[tuple[str, ...]] = ()
 

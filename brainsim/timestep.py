@@ -62,7 +62,7 @@ def integrate_all(s: Step):
     for g in program.groups:
         method = program.methods[g.index]
         if method in integrate.LOCAL:
-            s.z[g.index] = _local_step(s, g, method, env[g.index])
+            s.z[g.index] = _local_step(s, g, env[g.index])
         else:
             staged.setdefault(method, []).append(g)
     for method, groups in staged.items():
@@ -77,29 +77,25 @@ def _mapped(env):
     return {k: v for k, v in env.items() if not k.startswith("key")}
 
 
-def _local_step(s, g, method, env):
+def _local_step(s, g, env):
+    """Exact propagation of the linear states of every cell, exponential Euler of the others."""
     program, dt = s.program, jnp.asarray(s.program.dt, dtype())
-    bound = {k: v for k, v in s.ready["bound"].items() if k in _tags(program, g)}
+    bound = {"cell": s.ready["bound"][f"group{g.index}"], **{k: s.ready["bound"][k] for k in _tags(program, g)}}
     noisy = [m[6:] for m in g.model.__methods__ if m.startswith("noise_")]
     xi = {n: random.normal(s.stream(f"{g.label}.{n}"), s.now, g.n).astype(dtype()) for n in noisy}
-    if method == "exact":
-        table = s.ready["propagators"][g.index]
-        clamped = {"held": held(s, g)} if "held" in table else {}
+    table = s.ready["propagators"].get(g.index, {"free": {}})
+    clamped = {"held": held(s, g)} if "held" in table else {}
 
-        def one(z, env, bound, table, clamped):
-            moving = {k: z[k] for k in z if f"{k}<{k}" in table["free"]}
-            b = cell.derivative(program, g, {**z, **{k: jnp.zeros_like(v) for k, v in moving.items()}}, env, bound)
-            return {**z, **integrate.exact_step(moving, b, table, clamped.get("held"))}
-
-        return map_cells(
-            one, g.n, s.z[g.index], _mapped(env), {"cell": s.ready["bound"][f"group{g.index}"], **bound}, table, clamped
-        )
-
-    def one(z, env, bound, xi):
+    def one(z, env, bound, xi, table, clamped):
+        linear = {k: z[k] for k in z if f"{k}<{k}" in table["free"]}
         f = lambda z: cell.derivative(program, g, z, env, bound)
-        return integrate.exponential_euler(f, z, dt, cell.diffusion(program, g, z, env, bound), xi)
+        out = integrate.exponential_euler(f, z, dt, cell.diffusion(program, g, z, env, bound), xi, skip=linear)
+        if linear:
+            b = f({**z, **{k: jnp.zeros_like(v) for k, v in linear.items()}})
+            out.update(integrate.exact_step(linear, b, table, clamped.get("held")))
+        return out
 
-    return map_cells(one, g.n, s.z[g.index], _mapped(env), {"cell": s.ready["bound"][f"group{g.index}"], **bound}, xi)
+    return map_cells(one, g.n, s.z[g.index], _mapped(env), bound, xi, table, clamped)
 
 
 def _tags(program, g):

@@ -1,7 +1,7 @@
 """The touched worm: its cycle, ablations, growth rates and derivatives, and what `brainsim demo` says of them.
 
-tests/test_connectome.py has counts, orientation, thresholds, the eigenvalue at the Hopf point, and runs of 30 s at 1.0e4,
-1.4e4 and without PVC.
+tests/test_connectome.py has counts, orientation, thresholds, the eigenvalue at the Hopf point, and runs of 30 s (1.0e4,
+1.4e4, and 2.0e4 without PVC).
 """
 
 import csv
