@@ -23,7 +23,7 @@ help:
 .venv/.test:  EXTRAS = plot,io,test
 .venv/.lint:  EXTRAS = plot,lint
 .venv/.docs:  EXTRAS = plot,io,test,docs
-.venv/.bench: EXTRAS = plot,bench
+.venv/.bench: EXTRAS = bench
 .venv/.plot .venv/.test .venv/.lint .venv/.docs .venv/.bench: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
@@ -59,7 +59,11 @@ notebooks: .venv/.test
 	$(BIN)/python notebooks/execute.py
 
 bench: .venv/.bench
-	for script in tests/bench/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python tests/bench/import_time.py
+	$(BIN)/python tests/bench/compile_time.py
+	$(BIN)/python tests/bench/operators.py
+	$(BIN)/python tests/bench/peers.py
+	$(BIN)/python tests/bench/coba.py
 
 clean:
-	rm -rf .venv build docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-peers build docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -6,7 +6,7 @@ Everything public is reachable as `bs.<name>`; the names are listed in `__all__`
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .declare import const, input, param, refractory, state, weight
 from .neuron import Neuron
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .network import Network as Network
 
 
-def __getattr__(name):
+def __getattr__(name) -> Any:
     if name in _WHERE:
         value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
         globals()[name] = value

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from . import cell, ops
+from .cell_step import arrive
 from .coupling import sum_on_targets
 from .environment import edge_environment, outputs
 from .program import dtype, map_cells
@@ -22,28 +23,14 @@ def deliver(s):
             arrived = jax.lax.dynamic_update_slice(arrived, before + amount.astype(dtype()), (place.start,))
     for block in program.edge_blocks:
         arrived = _edge_events(s, block, arrived)
+    s.parts = {}
     for r in program.receivers:
-        part = jax.lax.slice(arrived, (r.start,), (r.start + r.n,))
-        group = r.index if r.kind == "cell" else program.layout.slots[r.index].group.index
-        name = r.state if r.kind == "cell" else f"{program.layout.slots[r.index].tag}/{r.state}"
-        if r.kind == "cell":
-            part = (
-                jnp.where(held(s, program.groups[group]), 0.0, part)
-                if _can_hold(program.groups[group], r.state)
-                else part
-            )
-        s.z[group][name] = s.z[group][name] + part
-    s.arrived = {r.index: dict(s.z[r.index]) for r in program.receivers if r.kind == "cell"}
-
-
-def _can_hold(group, state):
-    rule = group.model.__refractory__
-    return rule is not None and state in rule.holds
-
-
-def held(s, group):
-    """Which cells are refractory in this step."""
-    return s.old["refractory"][group.index] > 0
+        slot = None if r.kind == "cell" else program.layout.slots[r.index]
+        group = r.index if slot is None else slot.group.index
+        name = r.state if slot is None else f"{slot.tag}/{r.state}"
+        s.parts.setdefault(group, {})[name] = jax.lax.slice(arrived, (r.start,), (r.start + r.n,))
+    for group, parts in s.parts.items():
+        s.z[group] = arrive(program.groups[group], s.z[group], parts, {"refractory": s.old["refractory"].get(group)})
 
 
 def _sent(s, sends, delay):

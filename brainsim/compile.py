@@ -396,8 +396,7 @@ def _linear_part(program, g) -> set:
     part = {n for n in part if not direct[n] & {f"in/{i}" for i in onto}}
     while any(direct[n] & set(names) - part for n in part):
         part = {n for n in part if not direct[n] & set(names) - part}
-    # a state that only decays is exact under exponential Euler too
-    if part and (part == set(names) or any(direct[n] & part - {n} for n in part)):
+    if part:
         program.layout.patterns[g.index] = integrate.reach({n: direct[n] for n in sorted(part)})
     return part
 

@@ -90,7 +90,13 @@ def param(default, unit=None, bounds=(None, None), closed=False) -> Any:
         bounds: (low, high), either may be None. The interval is open unless `closed`: `bounds=(0, None)` refuses 0.
         closed: whether the bounds themselves are allowed.
     """
-    return Param(default, unit, tuple(bounds), closed)
+    return Param(default, unit, _interval(bounds), closed)
+
+
+def _interval(bounds) -> tuple:
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise DefinitionError(f"bounds={bounds!r} are no interval; write bounds=(low, high), either may be None")
+    return tuple(bounds)
 
 
 def const(value, unit=None) -> Any:
@@ -117,7 +123,7 @@ def input(unit=None, default=0.0) -> Any:
 
 def weight(unit=None, bounds=(None, None), closed=True) -> Any:
     """Declare unit and allowed range of the weight `w` of a synapse's edges (bounds inclusive)."""
-    return Weight(unit, tuple(bounds), closed)
+    return Weight(unit, _interval(bounds), closed)
 
 
 def refractory(t_ref, holds=("v",)) -> Any:
@@ -185,16 +191,33 @@ def _check_units(cls):
         check_units(cls)
 
 
+def _check_names(cls):
+    """No declaration may take a name that means something else: of the language, of models, or of records."""
+    taken = {*RESERVED, *(n for n in dir(Model) if n[0] != "_")}
+    taken_by = {"neuron": {"state": {"spikes"}}, "synapse": {"state": {"w"}, "a parameter": {"weight", "delay"}}}
+    for name, spec in {**cls.__params__, **cls.__consts__, **cls.__states__, **cls.__inputs__}.items():
+        if name in taken | taken_by.get(cls.KIND, {}).get(spec.kind, set()):
+            kind = "a state" if spec.kind == "state" else spec.kind
+            raise DefinitionError(
+                f"{cls.__name__}: {kind} cannot be called {name!r}, which is reserved; choose another name"
+            )
+    both = sorted(cls.__inputs__.keys() & {*cls.__params__, *cls.__consts__, *cls.__states__})
+    if both:
+        raise DefinitionError(f"{cls.__name__}: {both[0]!r} is an input already; choose another name")
+
+
 def _check_declarations(cls):
     where = cls.__name__
+    _check_names(cls)
     for name, spec in cls.__states__.items():
-        if name in RESERVED or (name == "w" and cls.KIND == "synapse"):
-            raise DefinitionError(f"{where}: a state cannot be called {name!r}, which is reserved; choose another name")
         if name[0] == "d" and name[1:] in cls.__states__:
             raise DefinitionError(
                 f"{where}: state {name!r} reads like the derivative of {name[1:]!r}; choose another name"
             )
-        if isinstance(spec.initial, str) and spec.initial not in {**cls.__params__, **cls.__consts__}:
+        if not isinstance(spec.initial, str):
+            if not np.all(np.isfinite(spec.initial)):
+                raise DefinitionError(f"{where}.{name}: the initial value is {spec.initial}; it must be finite")
+        elif spec.initial not in {**cls.__params__, **cls.__consts__}:
             raise DefinitionError(
                 f"{where}.{name}: initial value: {unknown('parameter', spec.initial, cls.__params__)}"
             )
@@ -202,6 +225,11 @@ def _check_declarations(cls):
         low, high = spec.bounds
         if low is not None and high is not None and not low < high:
             raise DefinitionError(f"{where}.{name}: bounds {spec.bounds} are in the wrong order; write (low, high)")
+        if isinstance(spec.default, int | float):
+            try:
+                check_bounds(np.asarray(float(spec.default)), spec, f"{where}.{name}: the default")
+            except ParameterError as error:
+                raise DefinitionError(str(error)) from None
     rule = cls.__refractory__
     if rule is not None:
         if rule.t_ref not in cls.__params__:
@@ -221,6 +249,16 @@ def arguments(cls, method) -> tuple[str, ...]:
                 f"{cls.__name__}.{method}: argument {argument} must be a plain name; arguments are bound by name"
             )
     return tuple(signature.parameters)[1:]
+
+
+def returned_keys(cls, method: str) -> tuple[str, ...]:
+    """Keys of the dict that a method returns, by a dry call with ones: only names are needed before anything runs."""
+    made = cls.__bind__({k: p.default for k, p in cls.__params__.items()})
+    with np.errstate(all="ignore"):
+        result = getattr(made, method)(**dict.fromkeys(arguments(cls, method), np.float64(1.0)))
+    if not isinstance(result, dict):
+        raise DefinitionError(f"{cls.__name__}.{method} must return a dict of names, got {type(result).__name__}")
+    return tuple(result)
 
 
 def public_methods(cls) -> list[str]:

@@ -35,26 +35,6 @@ def couplings(s, z, t):
     return env
 
 
-def drives_only(s):
-    """Inputs as spike and reset methods see them: drives only."""
-    env = {}
-    t = s.time() + s.program.dt
-    for g in s.program.groups:
-        env[g.index] = {
-            "t": t,
-            "dt": jnp.asarray(s.program.dt, dtype()),
-            **{f"in/{n}": s.ready["inputs"][g.index][n] for n in g.model.__inputs__},
-        }
-    for name, (_, _, place) in s.drives.items():
-        if place is not None:
-            group, member, key = place
-            value = s.values[name]
-            if member.n != group.n:
-                value = jnp.zeros((group.n,), dtype()).at[member.start : member.stop].set(value)
-            env[group.index][key] = env[group.index][key] + value
-    return env
-
-
 def clock(env):
     return {"t": env["t"], "dt": env["dt"]}
 

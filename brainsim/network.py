@@ -167,7 +167,7 @@ class Network:
         return made
 
     def _check_ends(self, name, synapse, pre, post, into):
-        """The target has the input, both ends have the states that the synapse reads, spiking sources have a threshold."""
+        """The target has the input, both ends have the states that the synapse reads, spiking sources a threshold."""
         target, methods = type(post.model), synapse.__methods__
         if "current" in methods and into not in target.__inputs__:
             raise ConnectError(f"{name}: into: {unknown(f'input of {target.__name__}', into, target.__inputs__)}")
@@ -293,7 +293,11 @@ class Network:
             progress: True, False, a function of (done_ms, total_ms), or None for automatic.
             stream: path of an HDF5 file that receives every finished chunk.
         """
-        record = tuple(record) if record is not None else ("*.spikes",)
+        from .record import Spec
+
+        if record is None:
+            record = [f"{p.name}.spikes" for p in self.populations.values() if "spike" in type(p.model).__methods__]
+        record = (record,) if isinstance(record, str | Spec) else tuple(record)
         key = (self._version, float(to_canonical(dt, "ms", "dt")), record, method)
         if self._simulation is None or self._simulation[0] != key:
             carried = None if self._simulation is None else self._simulation[1]

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from .declare import RESERVED, Input, Model, bind_arguments, public_methods
+from .declare import RESERVED, Input, Model, bind_arguments, public_methods, returned_keys
 from .errors import DefinitionError, unknown
 
 
@@ -18,19 +18,20 @@ def neuron_contract(cls) -> dict[str, tuple[str, ...]]:
             raise DefinitionError(
                 f"{where}.{name}: on={spec.on!r} is for synapses; a neuron's state lives on the neuron"
             )
-    known = {*states, *cls.__inputs__, *RESERVED}
+    plain = {*states, *cls.__inputs__, *RESERVED} - {"key"}
     methods = {}
     for method in public_methods(cls):
         if method == "validate":
             continue
         prefix, _, of = method.partition("_")
         if method in ("spike", "reset"):
-            methods[method] = bind_arguments(cls, method, known)
+            # random numbers of its own: only for cells that fire at random
+            methods[method] = bind_arguments(cls, method, plain | {"key"} if method == "spike" else plain)
         elif prefix in ("init", "noise") and of in states:
-            allowed = known if prefix == "noise" else {*states} - {of}
+            allowed = plain if prefix == "noise" else {*states} - {of}
             methods[method] = bind_arguments(cls, method, allowed)
         elif method[0] == "d" and method[1:] in states:
-            methods[method] = bind_arguments(cls, method, known)
+            methods[method] = bind_arguments(cls, method, plain)
         else:
             expected = ["spike", "reset", *("d" + s for s in states), *("init_" + s for s in states)]
             raise DefinitionError(
@@ -41,6 +42,11 @@ def neuron_contract(cls) -> dict[str, tuple[str, ...]]:
         if ("d" + name in methods) == spec.jump:
             problem = "has a derivative and jump=True" if spec.jump else f"has no method d{name}"
             raise DefinitionError(f"{where}: state {name!r} {problem}; write d{name} or declare it with jump=True")
+        if spec.jump and "noise_" + name in methods:
+            raise DefinitionError(f"{where}: state {name!r} has noise but no derivative; write d{name}, not jump=True")
+    for key in returned_keys(cls, "reset") if "reset" in methods else ():
+        if key not in states:
+            raise DefinitionError(f"{where}.reset returns {key!r}: {unknown('state', key, states)}")
     if "reset" in methods and "spike" not in methods:
         raise DefinitionError(f"{where} has reset but no spike; write spike(self, ...) that is > 0 when the cell fires")
     if cls.spike_on not in ("level", "crossing"):

@@ -228,7 +228,8 @@ def check_memory(recorders, steps, streamed):
         largest = max(sizes, key=sizes.get)
         raise RunError(
             f"the traces of {steps} steps need {in_words(need)} ({largest!r} {in_words(sizes[largest])}), "
-            f"{in_words(free)} are free; record fewer cells (of=), less often (every=), a bs.mean(...), or run in parts with stream='run.h5'"
+            f"{in_words(free)} are free; record fewer cells (of=), less often (every=), a bs.mean(...), or run in "
+            f"parts with stream='run.h5'"
         )
 
 

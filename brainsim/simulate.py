@@ -23,7 +23,7 @@ from .network import Network
 from .prepare import initial_state, prepare
 from .program import Program, dtype
 from .progress import Progress
-from .record import Recorder, TracedResult, TracedTrace, resolve
+from .record import Recorder, TracedResult, TracedTrace, check_memory, resolve
 from .result import Result
 from .surrogate import Surrogate
 from .units import to_canonical
@@ -191,6 +191,7 @@ class Simulation:
         state = self._begin(params, drives, state, self._start)
         if not bool(finite(state)):
             raise NonFiniteError(f"{which_is_not(self.program, state)} before the run: initial values must be finite")
+        check_memory(self.recorders, n, stream is not None)
         first, done, complete = int(state["step"]), 0, True
         sums = {key: np.zeros(len(r.ids)) for key, r in self.chunk.keyed("mean")}
         kept = _Kept(self._header(first), stream)
@@ -199,17 +200,17 @@ class Simulation:
             try:
                 while done < n:
                     steps = min(self.chunk.capacity, n - done)
-                    before = state
-                    state, buffers, ok = self.chunk.run(
+                    after, buffers, ok = self.chunk.run(
                         self.topology, ready, state, drives, seed, buffers, np.int32(steps)
                     )
                     if not bool(ok):
-                        self._blame(before, steps, ready, drives, seed)
+                        self._blame(state, steps, ready, drives, seed)
                     kept.append(self._part(buffers, first + done, steps))
                     for key in sums:
                         sums[key] += np.asarray(buffers[key], np.float64)
                         buffers[key] = jnp.zeros_like(buffers[key])
-                    done += steps
+                    # last, so that Ctrl-C in the middle leaves the state that belongs to what was kept
+                    state, done = after, done + steps
                     bar.update(done * self.dt)
             except KeyboardInterrupt:
                 complete = False

@@ -3,20 +3,8 @@
 from dataclasses import replace
 from typing import ClassVar
 
-from .declare import LOCATIONS, RESERVED, Model, arguments, bind_arguments, public_methods
+from .declare import LOCATIONS, RESERVED, Model, arguments, bind_arguments, public_methods, returned_keys
 from .errors import DefinitionError, unknown
-
-
-def returned_keys(cls, method: str) -> tuple[str, ...]:
-    """Keys of the dict a method returns, read from its source or by a dry call with ones.
-
-    Only the names are needed before anything runs, so a dry call with plain floats is enough.
-    """
-    made = cls.__bind__({k: p.default for k, p in cls.__params__.items()})
-    result = getattr(made, method)(**dict.fromkeys(arguments(cls, method), 1.0))
-    if not isinstance(result, dict):
-        raise DefinitionError(f"{cls.__name__}.{method} must return a dict of names, got {type(result).__name__}")
-    return tuple(result)
 
 
 def synapse_contract(cls) -> dict[str, tuple[str, ...]]:
@@ -34,7 +22,7 @@ def synapse_contract(cls) -> dict[str, tuple[str, ...]]:
     methods = {}
     found = [m for m in public_methods(cls) if m != "validate"]
     partner = {a for m in found for a in arguments(cls, m) if a.endswith(("_pre", "_post")) and a not in states}
-    own, reserved = set(states), set(RESERVED)
+    own, reserved = set(states), set(RESERVED) - {"key"}
     cls.__outputs__, cls.__increments__ = (), ()
     cls.__current_unit__ = cls.current_unit
     if "output" in found:

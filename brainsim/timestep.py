@@ -1,14 +1,16 @@
-"""One dt as a list of named substeps: deliver, integrate, detect, reset (recording follows in `simulate`)."""
+"""One dt as a list of named substeps: deliver, integrate, detect, reset (recording follows in `simulate`).
+
+Groups with a local method (exact, exponential Euler) do all but the delivery in one function of the cell (`cell_step`).
+"""
 
 import jax
 import jax.numpy as jnp
 
-from . import cell, integrate
-from .arrivals import deliver, held, remember
-from .environment import clock, couplings, drives_only, edge_environment
+from . import cell, cell_step, integrate
+from .arrivals import deliver, remember
+from .environment import clock, couplings, edge_environment
 from .ops import random
 from .program import Program, axes_of, dtype, map_cells
-from .surrogate import blend, spike
 
 
 class Step:
@@ -34,8 +36,7 @@ def advance(program, topology, ready, state, drives, seed):
     s = Step(program, topology, ready, state, drives, seed)
     run_drives(s)
     deliver(s)
-    integrate_all(s)
-    spikes = detect_and_reset(s)
+    spikes = step_cells(s)
     remember(s, spikes)
     s.new.update(z=s.z, edges=s.edges, step=s.now + 1)
     return s.new, spikes
@@ -52,57 +53,95 @@ def run_drives(s: Step):
     s.new["drives"] = carries
 
 
-def integrate_all(s: Step):
-    """Advance every continuous state by dt; each group by its own method."""
-    program, dt = s.program, s.program.dt
+def step_cells(s: Step):
+    """Integrate, detect, reset; each group by its own method. Returns the spikes of every spiking group."""
+    program = s.program
     t = s.time()
     env = couplings(s, s.z, t)
     start = {g: dict(z) for g, z in s.z.items()}
     staged: dict[str, list] = {}
+    done = {}
     for g in program.groups:
         method = program.methods[g.index]
-        if method in integrate.LOCAL:
-            s.z[g.index] = _local_step(s, g, env[g.index])
+        if method in integrate.LOCAL and not _wants_key(g):
+            done[g.index] = _local_step(s, g, env[g.index])
         else:
             staged.setdefault(method, []).append(g)
+    moved = {}
     for method, groups in staged.items():
-        _staged(s, method, groups, start, t, dt)
+        moved.update(_staged(s, method, groups, start, t))
     for block in program.edge_blocks:
         _edge_step(s, block, start, env)
     for g in program.groups:
-        _clamp(s, g, start[g.index])
+        if g.index in moved:
+            done[g.index] = _fire(s, g, start[g.index], moved[g.index], env[g.index])
+    return _take(s, done)
 
 
-def _mapped(env):
-    return {k: v for k, v in env.items() if not k.startswith("key")}
+def _take(s, done):
+    """Put the outcome of every group into the new state."""
+    refractory, distance, spikes = dict(s.old["refractory"]), dict(s.old["distance"]), {}
+    for index, out in done.items():
+        s.z[index] = out["z"]
+        if "refractory" in out:
+            refractory[index] = out["refractory"]
+        if "distance" in out:
+            distance[index] = out["distance"]
+        if "fired" in out:
+            spikes[index] = out["fired"]
+    s.new.update(refractory=refractory, distance=distance)
+    return spikes
+
+
+def _wants_key(g):
+    return "key" in g.model.__methods__.get("spike", ())
+
+
+def _bound(s, g):
+    """Parameters of a group and of the synapses at its cells."""
+    places = (*s.program.slots_of(g), *s.program.terminals_of(g))
+    return {"cell": s.ready["bound"][f"group{g.index}"], **{x.tag: s.ready["bound"][x.tag] for x in places}}
+
+
+def _old(s, g):
+    """What a cell remembers of its last spike."""
+    out = {}
+    if g.model.__refractory__ is not None and "spike" in g.model.__methods__:
+        out.update(refractory=s.old["refractory"][g.index], count=s.ready["refractory"][g.index])
+    if g.index in s.old["distance"]:
+        out["distance"] = s.old["distance"][g.index]
+    return out
 
 
 def _local_step(s, g, env):
-    """Exact propagation of the linear states of every cell, exponential Euler of the others."""
-    program, dt = s.program, jnp.asarray(s.program.dt, dtype())
-    bound = {"cell": s.ready["bound"][f"group{g.index}"], **{k: s.ready["bound"][k] for k in _tags(program, g)}}
-    noisy = [m[6:] for m in g.model.__methods__ if m.startswith("noise_")]
+    noisy = [m[len("noise_") :] for m in g.model.__methods__ if m.startswith("noise_")]
     xi = {n: random.normal(s.stream(f"{g.label}.{n}"), s.now, g.n).astype(dtype()) for n in noisy}
-    table = s.ready["propagators"].get(g.index, {"free": {}})
-    clamped = {"held": held(s, g)} if "held" in table else {}
+    table = s.ready["propagators"].get(g.index, {})
 
-    def one(z, env, bound, xi, table, clamped):
-        linear = {k: z[k] for k in z if f"{k}<{k}" in table["free"]}
-        f = lambda z: cell.derivative(program, g, z, env, bound)
-        out = integrate.exponential_euler(f, z, dt, cell.diffusion(program, g, z, env, bound), xi, skip=linear)
-        if linear:
-            b = f({**z, **{k: jnp.zeros_like(v) for k, v in linear.items()}})
-            out.update(integrate.exact_step(linear, b, table, clamped.get("held")))
-        return out
+    def one(z, parts, env, bound, xi, table, old):
+        return cell_step.integrate_and_fire(s.program, g, z, parts, env, bound, xi, table, old)
 
-    return map_cells(one, g.n, s.z[g.index], _mapped(env), bound, xi, table, clamped)
+    before = s.old["z"][g.index]
+    return map_cells(one, g.n, before, s.parts.get(g.index, {}), env, _bound(s, g), xi, table, _old(s, g))
 
 
-def _tags(program, g):
-    return {x.tag for x in (*program.slots_of(g), *program.terminals_of(g))}
+def _fire(s, g, start, moved, env):
+    """Clamp, threshold and reset of a group that a multi-stage method has moved."""
+    parts, old = s.parts.get(g.index, {}), _old(s, g)
+
+    def one(start, moved, env, bound, old, key):
+        held = old["refractory"] > 0 if "refractory" in old else None
+        return cell_step.fire(s.program, g, start, cell_step.clamp(g, start, moved, held), parts, env, bound, old, key)
+
+    if not _wants_key(g):
+        return map_cells(lambda *args: one(*args, None), g.n, start, moved, env, _bound(s, g), old)
+    base = jax.random.wrap_key_data(s.stream(f"{g.label}.spike"), impl="threefry2x32")
+    keys = jax.random.split(jax.random.fold_in(base, s.now), g.n)
+    args = (start, moved, env, _bound(s, g), old)
+    return jax.vmap(one, in_axes=(*map(axes_of, args), 0), axis_size=g.n)(*args, keys)
 
 
-def _staged(s, method, groups, start, t, dt):
+def _staged(s, method, groups, start, t):
     """Groups that share a multi-stage method step together; couplings are evaluated again at every stage."""
     program = s.program
     mine = {g.index: start[g.index] for g in groups}
@@ -112,14 +151,27 @@ def _staged(s, method, groups, start, t, dt):
         env = couplings(s, everything, t)
         out = {}
         for g in groups:
-            bound = {"cell": s.ready["bound"][f"group{g.index}"], **{k: s.ready["bound"][k] for k in _tags(program, g)}}
+            bound = _bound(s, g)
             one = lambda z, env, bound, g=g: cell.derivative(program, g, z, env, bound)
-            moved = map_cells(one, g.n, everything[g.index], _mapped(env[g.index]), bound)
+            moved = map_cells(one, g.n, everything[g.index], env[g.index], bound)
             out[g.index] = {k: moved.get(k, jnp.zeros_like(v)) for k, v in everything[g.index].items()}
         return out
 
-    moved = integrate.staged_step(method, slope, mine, t, jnp.asarray(dt, dtype()), _kick(s, groups, t))
-    s.z.update(moved)
+    dt = jnp.asarray(program.dt, dtype())
+    if method in integrate.LOCAL:
+        return {g.index: _local_move(s, g, start[g.index], t) for g in groups}
+    return integrate.staged_step(method, slope, mine, t, dt, _kick(s, groups, t))
+
+
+def _local_move(s, g, start, t):
+    """Integration alone, for groups whose threshold draws random numbers."""
+    env = couplings(s, s.z, t)[g.index]
+
+    def one(z, env, bound):
+        f = lambda z: cell.derivative(s.program, g, z, env, bound)
+        return integrate.exponential_euler(f, z, jnp.asarray(s.program.dt, dtype()), {}, {})
+
+    return map_cells(one, g.n, start, env, _bound(s, g)) if start else {}
 
 
 def _kick(s, groups, t):
@@ -132,9 +184,9 @@ def _kick(s, groups, t):
         env = couplings(s, {**s.z, **z}, t)
         out = {}
         for g in groups:
-            bound = {"cell": s.ready["bound"][f"group{g.index}"], **{k: s.ready["bound"][k] for k in _tags(program, g)}}
+            bound = _bound(s, g)
             one = lambda z, env, bound, g=g: cell.diffusion(program, g, z, env, bound)
-            size = map_cells(one, g.n, z[g.index], _mapped(env[g.index]), bound)
+            size = map_cells(one, g.n, z[g.index], env[g.index], bound)
             xi = {n: random.normal(s.stream(f"{g.label}.{n}"), s.now, g.n).astype(dtype()) for n in size}
             out[g.index] = {
                 k: size[k] * xi[k] * jnp.sqrt(jnp.asarray(program.dt, dtype())) if k in size else jnp.zeros_like(v)
@@ -161,82 +213,3 @@ def _edge_step(s, block, start, env):
     own = {n: s.edges[block.tag][n] for n in names}
     moved = map_cells(one, next(iter(own.values())).shape[0], own, rest, s.ready["bound"][block.tag])
     s.edges[block.tag].update(moved)
-
-
-def _clamp(s, g, start):
-    """Refractory cells keep their held states."""
-    rule = g.model.__refractory__
-    if rule is None:
-        return
-    clamped = held(s, g)
-    for name in rule.holds:
-        s.z[g.index][name] = jnp.where(clamped, start[name], s.z[g.index][name])
-
-
-def detect_and_reset(s: Step):
-    """Spikes of every group; reset and the start of refractoriness."""
-    program, spikes = s.program, {}
-    refractory = dict(s.old["refractory"])
-    env = None
-    for g in program.groups:
-        rule = g.model.__refractory__
-        if "spike" not in g.model.__methods__:
-            continue
-        if env is None:
-            env = drives_only(s)
-        # one pass over the cells: without the barrier XLA computes the step again for every reader of the spikes
-        s.z[g.index] = jax.lax.optimization_barrier(s.z[g.index])
-        distance = _distance(s, g, s.z[g.index], env[g.index])
-        if g.index in s.arrived and g.model.spike_on == "level":
-            # a jump crosses the threshold when it arrives; at the end of the step part of it has decayed already
-            distance = jnp.maximum(distance, _distance(s, g, s.arrived[g.index], env[g.index]))
-        fired = spike(distance, program.surrogate, program.smooth)
-        if g.model.spike_on == "crossing":
-            fired = fired * (s.old["distance"][g.index] <= 0)
-            s.new["distance"] = {**s.new["distance"], g.index: jax.lax.stop_gradient(distance)}
-        if rule is not None:
-            fired = jnp.where(held(s, g), jnp.zeros_like(fired), fired)
-            count = jnp.maximum(s.old["refractory"][g.index] - 1, 0)
-            refractory[g.index] = jnp.where(fired > 0.5, s.ready["refractory"][g.index], count)
-        if "reset" in g.model.__methods__:
-            _reset(s, g, fired, env[g.index])
-        spikes[g.index] = fired
-    s.new["refractory"] = refractory
-    return spikes
-
-
-def _available(g, z, env):
-    return {
-        **{n: z[n] for n in g.model.__states__},
-        **{n: env[f"in/{n}"] for n in g.model.__inputs__},
-        "t": env["t"],
-        "dt": env["dt"],
-    }
-
-
-def _distance(s, g, z, env):
-    wants_key = "key" in g.model.__methods__["spike"]
-    keys = None
-    if wants_key:
-        base = jax.random.wrap_key_data(s.stream(f"{g.label}.spike"), impl="threefry2x32")
-        keys = jax.random.split(jax.random.fold_in(base, s.now), g.n)
-
-    def one(z, env, bound, key):
-        values = {**_available(g, z, env), "key": key}
-        return jnp.asarray(g.model.__bind__(bound).call("spike", values), dtype())
-
-    bound = s.ready["bound"][f"group{g.index}"]
-    if not wants_key:
-        return map_cells(lambda z, e, b: one(z, e, b, None), g.n, z, env, bound)
-    return jax.vmap(one, in_axes=(axes_of(z), axes_of(env), axes_of(bound), 0), axis_size=g.n)(z, env, bound, keys)
-
-
-def _reset(s, g, fired, env):
-    def one(z, env, bound):
-        changed = g.model.__bind__(bound).call("reset", _available(g, z, env))
-        return {k: jnp.asarray(v, dtype()) for k, v in changed.items()}
-
-    z = s.z[g.index]
-    changed = map_cells(one, g.n, z, env, s.ready["bound"][f"group{g.index}"])
-    for name, value in changed.items():
-        z[name] = blend(fired, z[name], value, s.program.smooth)

@@ -3,7 +3,8 @@
 Set before jax is imported: the CPU (unless JAX_PLATFORMS says otherwise), pictures without a screen, and one thread a
 worker under pytest-xdist, so that two workers do not fight over two cores (XLA sizes its thread pool by NPROC).
 The persistent compilation cache stays off: its files are not written atomically, so that two workers would read half a
-program, and an entry made on another kind of CPU is loaded all the same. Setting JAX_COMPILATION_CACHE_DIR turns it on.
+program; an entry made on another kind of CPU is loaded all the same; and XLA writes pages of complaints at every load.
+JAX_COMPILATION_CACHE_DIR turns it on.
 """
 
 import os

@@ -56,8 +56,8 @@ def report(rows: Sequence[dict]) -> str:
 def report_derivatives(hopf: dict, gain: dict) -> str:
     """The Hopf point and the derivative of the motor power beside their references."""
     lines = [f"{'':42}{'found':>14}{'reference':>14}"]
-    for name, words in (("amplitude", "Hopf point, amplitude"), ("omega", "angular frequency there, 1/s"),
-                        ("slope", "growth rate there, autodiff, 1/s per 1e4")):  # fmt: skip
+    for name, words in (("amplitude", "Hopf point, amplitude"), ("omega", "angular frequency there, /s"),
+                        ("slope", "slope of the growth rate, autodiff, /s/1e4")):  # fmt: skip
         lines.append(f"{words:42}{hopf[name]:14.6g}{HOPF[name]:14.6g}")
     words = "d(motor power)/d(synaptic gain), mV^2/nS"
     lines.append(f"{words:42}{gain['derivative']:14.8g}{gain['difference']:14.8g}")

@@ -32,16 +32,21 @@ def touch_figure(worm: Connectome, runs: Mapping, rates: Mapping, hopf: dict):
     figure.get_layout_engine().set(hspace=0.07, wspace=0.04)
     grid = figure.add_gridspec(3, 2, width_ratios=(1.65, 1.0), height_ratios=(1.05, 1.25, 1.0))
     row, result = runs[2.0e4, None]
-    draw_body(figure.add_subplot(grid[0, :]), worm, result)
-    draw_heat(figure.add_subplot(grid[1, 0]), worm, result, row)
-    draw_modes(figure.add_subplot(grid[1, 1]), worm, runs)
-    draw_ablations(figure.add_subplot(grid[2, 0]), worm, runs)
-    draw_growth(figure.add_subplot(grid[2, 1]), runs, rates, hopf)
+    panels = (
+        draw_body(figure.add_subplot(grid[0, :]), worm, result),
+        draw_heat(figure.add_subplot(grid[1, 0]), worm, result, row),
+        draw_modes(figure.add_subplot(grid[1, 1]), worm, runs),
+        draw_ablations(figure.add_subplot(grid[2, 0]), worm, runs),
+        draw_growth(figure.add_subplot(grid[2, 1]), runs, rates, hopf),
+    )
+    for letter, ax in zip("abcde", panels):
+        _title(ax, f"$\\bf{{{letter}}}$   {ax.get_title(loc='left')}")
     return figure
 
 
-def _title(ax, letter: str, text: str):
-    ax.set_title(f"$\\bf{{{letter}}}$   {text}", loc="left", y=1.0, pad=9, fontsize=11, color=style.INK)
+def _title(ax, text: str):
+    ax.set_title(text, loc="left", y=1.0, pad=9, fontsize=11, color=style.INK)
+    return ax
 
 
 def deviation(result, start: float) -> np.ndarray:
@@ -55,8 +60,7 @@ def draw_body(ax, worm, result):
     moves = deviation(result, result.t_stop / 2)
     area = 6.0 + 150.0 * np.sqrt(moves / moves.max())
     bs.plot.graph(worm, ax, layout="body", size=area, labels=[name for name in NAMED if name in worm.names])
-    _title(ax, "a", f"{len(worm)} cells from head (left) to tail; the larger, the more they move when PLM is touched")
-    return ax
+    return _title(ax, f"{len(worm)} cells from head (left) to tail; the larger, the more they move when PLM is touched")
 
 
 def motor_order(worm: Connectome) -> np.ndarray:
@@ -90,7 +94,7 @@ def draw_heat(ax, worm, result, row):
     key.set_axis_off()
     for x, ha, words in ((0.97, "right", "-2 sd"), (1.09, "left", "2 sd")):
         ax.text(x, 1.049, words, transform=ax.transAxes, ha=ha, va="center", fontsize=8.5, color=style.INK)
-    _title(ax, "b", f"74 motor neurons by class, head to tail; 2 nA, period {row['period']:.2f} s")
+    return _title(ax, f"74 motor neurons by class, head to tail; 2 nA, period {row['period']:.2f} s")
 
 
 def modes(worm: Connectome, result) -> np.ndarray:
@@ -117,7 +121,7 @@ def draw_modes(ax, worm, runs):
     style.tidy(ax, "mode 1 (mV)", "mode 2 (mV)")
     ax.set_aspect("equal", "datalim")
     style.legend(ax, loc="lower center", ncols=2)
-    _title(ax, "c", f"two modes hold {100 * row['energy']:.1f} % of the motion")
+    return _title(ax, f"two modes hold {100 * row['energy']:.1f} % of the motion")
 
 
 def draw_ablations(ax, worm, runs):
@@ -140,7 +144,7 @@ def draw_ablations(ax, worm, runs):
     needed, spared = ([lost for lost in shown if lost and runs[2.0e4, lost][0]["outcome"] == outcome]
                       for outcome in ("settles", "cycles"))  # fmt: skip
     spared = f", not {' or '.join(spared)}" if spared else ""
-    _title(ax, "d", f"voltage of {CELL}: the cycle needs {' and '.join(needed) or 'none of them'}{spared}")
+    return _title(ax, f"voltage of {CELL}: the cycle needs {' and '.join(needed) or 'none of them'}{spared}")
 
 
 def _voltage(worm, result):
@@ -170,7 +174,7 @@ def draw_growth(ax, runs, rates, hopf):
                 arrowprops={"arrowstyle": "-", "color": style.GREY, "shrinkB": 3})  # fmt: skip
     style.tidy(ax, "touch of PLML and PLMR, each (nA)", "growth rate (1/s)")
     style.legend(ax, loc="upper left")
-    _title(ax, "e", "the cycle begins at a Hopf bifurcation")
+    return _title(ax, "the cycle begins at a Hopf bifurcation")
 
 
 def save(figure, path, dpi=100):

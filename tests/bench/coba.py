@@ -82,7 +82,8 @@ def check_rates(results: dict[str, dict], cells: int) -> None:
     low, high = (LOW, HIGH) if cells == 4000 else (middle * 2 / 3, middle * 4 / 3)
     for r in results.values():
         if "error" not in r and not low <= r["median_hz"] <= high:
-            r["error"] = f"rate {r['median_hz']:.1f} Hz is outside {low:.1f}-{high:.1f} Hz: not the same network, no time given"
+            r["error"] = (f"rate {r['median_hz']:.1f} Hz is outside {low:.1f}-{high:.1f} Hz: not the same network, "
+                          "no time given")
 
 
 def table(results: dict[str, dict], threads: int) -> str:

@@ -1,0 +1,86 @@
+"""What one cell does in one step, as a function of scalars: arrivals, integration, threshold, reset, refractoriness.
+
+It is mapped over the cells of a group as a whole, so that a step is one pass over the memory of a population.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from . import cell, integrate
+from .program import dtype
+from .surrogate import blend, spike
+
+
+def integrate_and_fire(program, g, z, parts, env, bound, xi, table, old):
+    """One step of a cell by exact propagation of its linear states and exponential Euler of the others.
+
+    Args:
+        z: states at the start of the step. parts: what arrives for some of them.
+        table: entries of the propagators of the linear states.
+        old: "refractory" steps left, "count" of steps after a spike, "distance" to threshold of the last step; those
+            that the model has.
+
+    Returns:
+        dict with "z", "fired" and the new entries of `old`.
+    """
+    start = arrive(g, z, parts, old)
+    held = old["refractory"] > 0 if "refractory" in old else None
+    linear = {k: start[k] for k in start if f"{k}<{k}" in table.get("free", {})}
+    dt = jnp.asarray(program.dt, dtype())
+    f = lambda z: cell.derivative(program, g, z, env, bound)
+    moved = integrate.exponential_euler(f, start, dt, cell.diffusion(program, g, start, env, bound), xi, skip=linear)
+    if linear:
+        b = f({**start, **{k: jnp.zeros_like(v) for k, v in linear.items()}})
+        moved.update(integrate.exact_step(linear, b, table, held))
+    return fire(program, g, start, clamp(g, start, moved, held), parts, env, bound, old)
+
+
+def arrive(g, z, parts, old):
+    """States after the arrivals of this step; what a synapse adds directly to a held state is dropped."""
+    out, rule = dict(z), g.model.__refractory__
+    for name, part in parts.items():
+        if rule is not None and name in rule.holds:
+            part = jnp.where(old["refractory"] > 0, jnp.zeros_like(part), part)
+        out[name] = out[name] + part
+    return out
+
+
+def clamp(g, start, moved, held):
+    """Refractory cells keep their held states."""
+    if held is None:
+        return moved
+    return {**moved, **{n: jnp.where(held, start[n], moved[n]) for n in g.model.__refractory__.holds}}
+
+
+def fire(program, g, start, z, parts, env, bound, old, key=None):
+    """Threshold, reset and refractoriness of a cell whose states have moved from `start` to `z`."""
+    out = {"z": z}
+    if "spike" not in g.model.__methods__:
+        return out
+    after = {**env, "t": env["t"] + env["dt"]}
+    neuron = g.model.__bind__(bound["cell"])
+    far = lambda z: jnp.asarray(neuron.call("spike", {**_available(g, z, after), "key": key}), dtype())
+    distance = far(z)
+    if g.model.spike_on == "crossing":
+        fired = spike(distance, program.surrogate, program.smooth)
+        fired = jnp.where(old["distance"] <= 0, fired, jnp.zeros_like(fired))
+        out["distance"] = jax.lax.stop_gradient(distance)
+    else:
+        if set(parts) & set(g.model.__states__):
+            # a jump crosses the threshold when it arrives; at the end of the step part of it has decayed already
+            distance = jnp.maximum(distance, far(start))
+        fired = spike(distance, program.surrogate, program.smooth)
+    if "refractory" in old:
+        fired = jnp.where(old["refractory"] > 0, jnp.zeros_like(fired), fired)
+        left = jnp.maximum(old["refractory"] - 1, 0)
+        out["refractory"] = jnp.where(fired > 0.5, jnp.asarray(old["count"], left.dtype), left)
+    if "reset" in g.model.__methods__:
+        changed = neuron.call("reset", _available(g, z, after))
+        out["z"] = {**z, **{k: blend(fired, z[k], jnp.asarray(v, dtype()), program.smooth) for k, v in changed.items()}}
+    return {**out, "fired": fired}
+
+
+def _available(g, z, env):
+    """What spike and reset methods can ask for; as inputs they see the drives alone."""
+    states = {n: z[n] for n in g.model.__states__}
+    return {**states, **{n: env[f"in/{n}"] for n in g.model.__inputs__}, "t": env["t"], "dt": env["dt"]}
