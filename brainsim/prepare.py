@@ -8,6 +8,7 @@ from . import cell, integrate
 from .coupling import weighted_sums
 from .declare import Const
 from .errors import CompileError
+from .method import environment_names
 from .program import Program, dtype, expand_group, expand_slot, expand_terminal, map_cells
 
 
@@ -186,7 +187,7 @@ def _propagators(program, g, bound):
     places = (*program.slots_of(g), *program.terminals_of(g))
     mine = {"cell": bound[f"group{g.index}"], **{p.tag: bound[p.tag] for p in places}}
     zero = jnp.zeros((), dtype())
-    env = {n: zero for n in environment(program, g)}
+    env = {n: zero for n in environment_names(program, g)}
     rest = {n: zero for n in cell.state_names(program, g) if n not in pattern}
     rule = g.model.__refractory__
     held = tuple(h for h in rule.holds if h in pattern) if rule else ()
@@ -203,12 +204,6 @@ def _propagators(program, g, bound):
     if all(v.ndim == 0 for v in jax.tree.leaves(mine)):
         return tables(mine)
     return map_cells(tables, g.n, mine)
-
-
-def environment(program, g):
-    from .compile import environment_names
-
-    return environment_names(program, g)
 
 
 def initial_state(program: Program, params: dict, drives: dict) -> dict:

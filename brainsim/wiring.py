@@ -1,0 +1,148 @@
+"""How synapses are served: by operator calls on spikes, by weighted sums of outputs, or by equations on every edge."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import cell
+from .coupling import Coupling, EdgeBlock
+from .dependence import dependencies
+from .errors import CompileError
+from .layout import has_terminal
+
+
+@dataclass(eq=False)
+class Sender:
+    """What a source population computes at its spikes: increments of its own states, and a value that is sent."""
+
+    terminal: Any
+    key: str | None
+    own: tuple[str, ...]
+
+
+def needs_edges(cls) -> bool:
+    """Whether a synapse has anything that must be evaluated on every edge."""
+    if any(s.on == "edge" for s in cls.__states__.values()):
+        return True
+    if "current" in cls.__methods__ and not cell.per_target(cls):
+        return True
+    post = {n for n, s in cls.__states__.items() if s.on == "post"}
+    return any(a in post or a.endswith("_post") for a in cls.__methods__.get("on_pre", ()))
+
+
+def senders(layout, events):
+    """Which increments depend on states of the source; those are computed there and sent as values."""
+    sent, sends, applied = {}, {}, set()
+    for p in events:
+        cls = type(p.synapse)
+        pre = {n for n, s in cls.__states__.items() if s.on == "pre"}
+        own = tuple(k for k in cls.__increments__ if k in pre)
+        out = {k: "spikes" for k in cls.__increments__ if k not in pre}
+        asked = cls.__methods__["on_pre"]
+        if has_terminal(p.synapse):
+            terminal = layout.terminal_of[p.name]
+            reached = _increment_sources(cls, asked)
+            for key in out:
+                if reached.get(key, set()) & {a for a in asked if a in pre or a.endswith("_pre")}:
+                    _check_proportional(cls, key, asked)
+                    out[key] = f"{terminal.tag}/{key}"
+                    sent.setdefault(out[key], Sender(terminal, key, () if terminal.tag in applied else own))
+                    applied.add(terminal.tag)
+            if own and terminal.tag not in applied:
+                sent[terminal.tag] = Sender(terminal, None, own)
+                applied.add(terminal.tag)
+        sends[p.name] = out
+    return sent, sends
+
+
+def _default(cls):
+    return cls.__bind__({k: np.float32(np.mean(s.default)) for k, s in cls.__params__.items()})
+
+
+def _increment_sources(cls, asked):
+    return dependencies(lambda values: cls.call(_default(cls), "on_pre", values), asked)
+
+
+def _check_proportional(cls, key, asked):
+    at = lambda w: float(cls.call(_default(cls), "on_pre", {**dict.fromkeys(asked, 0.37), "w": w})[key])
+    if at(0.0) != 0.0 or abs(at(2.0) - 2.0 * at(1.0)) > 1e-5 * abs(at(1.0)):
+        raise CompileError(
+            f"{cls.__name__}.on_pre: {key!r} depends on states of the source and not in proportion to w; "
+            f"declare a state on='edge', so that it is computed on every edge"
+        )
+
+
+def couplings(layout, projections, steps, on_edges):
+    made = []
+    for p in projections:
+        if "output" not in type(p.synapse).__methods__:
+            continue
+        d = steps[p.name]
+        delay = None if np.ndim(d) else int(d)
+        depth = int(np.max(d)) + 1 if (delay is None or delay > 0) else 0
+        made.append(
+            Coupling(
+                len(made),
+                p.name,
+                layout.terminal_of[p.name],
+                layout.slot_of[p.name],
+                type(p.synapse).symmetric,
+                delay,
+                depth,
+            )
+        )
+        if made[-1].symmetric and layout.where[p.pre.name][0] is not layout.where[p.post.name][0]:
+            raise CompileError(f"{p.name}: a symmetric synapse needs both ends in populations of one model class")
+    return made
+
+
+def edge_blocks(layout, projections, receivers, steps):
+    made = []
+    for p in projections:
+        cls, slot = type(p.synapse), layout.slot_of[p.name]
+        if cls.symmetric:
+            raise CompileError(
+                f"{p.name}: {cls.__name__} is symmetric and evaluated on edges; write output(...) "
+                f"and current(...) instead"
+            )
+        args = cls.__methods__.get("current", ())
+        on = "current" in cls.__methods__ and not cell.per_target(cls)
+        deposits = {}
+        for r in receivers:
+            for key in cls.__increments__:
+                place = (
+                    ("cell", slot.group.index, key[:-5])
+                    if key.endswith("_post") and key not in cls.__states__
+                    else ("slot", slot.index, key)
+                )
+                if (r.kind, r.index, r.state) == place:
+                    deposits[key] = r.start
+        leaves = {k: f"{p.name}.{k}" for k in cls.__params__}
+        made.append(
+            EdgeBlock(
+                len(made),
+                p.name,
+                cls,
+                layout.where[p.pre.name][0],
+                slot.group,
+                p.into,
+                tuple(sorted({a[:-5] for a in args if a.endswith("_post")})) if on else (),
+                on,
+                p.n_edges,
+                None if np.ndim(steps[p.name]) else int(steps[p.name]),
+                {k: layout.alias.get(v, v) for k, v in leaves.items()},
+                deposits,
+            )
+        )
+    return made
+
+
+def split_outputs(program):
+    """Outputs that no state reaches are summed once per run."""
+    for i, c in enumerate(program.couplings):
+        cls, asked = c.terminal.synapse, c.terminal.synapse.__methods__["output"]
+        reached = dependencies(lambda values, cls=cls: cls.call(_default(cls), "output", values), asked)
+        moving = tuple(k for k in cls.__outputs__ if reached[k])
+        fixed = tuple(k for k in cls.__outputs__ if not reached[k])
+        program.couplings[i] = replace(c, moving=moving, fixed=fixed)
