@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import CompileError
+from .grid import to_steps
 from .ops import pack_edges
 
 MAX_HISTORIES = 4  # distinct delays read from the history; more go through the ring
@@ -108,7 +109,7 @@ def plan(layout, projections, receivers, sends, delays) -> list[Bundle]:
                         group.source_start + member.start,
                         p.edges.pre,
                         p.edges.post,
-                        bool(np.ndim(p.weight)),
+                        bool(np.ndim(p.weight)) or _varies(p),
                         delays[p.name],
                         (r.start + target.start, r.start + target.stop),
                     ),
@@ -126,6 +127,12 @@ def plan(layout, projections, receivers, sends, delays) -> list[Bundle]:
                 f"{count} edges in one operator call ({[p.projection for p in b.parts]}); at most 2**31 - 1"
             )
     return bundles
+
+
+def _varies(projection) -> bool:
+    """Whether a parameter of the synapse has one value per source or edge."""
+    shapes = {np.shape(getattr(projection.synapse, key)) for key in type(projection.synapse).__params__}
+    return bool(shapes - {(), (projection.post.n,)})
 
 
 def _assign(bundles, send, part, delay):
@@ -177,10 +184,8 @@ def rows(bundle, n_sources, n_receive):
 def delay_steps(projection, dt, strict, report):
     """Delays in whole steps, checked; explicit values off the grid are reported."""
     delay = np.asarray(projection.delay, float)
-    exact = delay / dt
-    steps = np.rint(exact)
-    shift = np.abs(steps - exact) * dt
-    off = shift > 1e-6 * np.maximum(dt, delay)
+    steps, off = to_steps(delay, dt)
+    shift = np.abs(steps * dt - delay)
     if off.any() and not projection.delay_drawn:
         report(projection.name, int(off.sum()), float(shift.max()), strict)
     if steps.size and steps.max() > 2**30:

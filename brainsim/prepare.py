@@ -74,17 +74,15 @@ def _expand_edges(block, params, topology):
     return out
 
 
-def effective_weight(cls, params, leaf, bound, key):
-    """What one spike adds: the increment `on_pre(w)[key]`, scalar or one per edge."""
-    w = jnp.asarray(params[leaf], dtype())
-    synapse = cls.__bind__(bound)
-    args = {a: jnp.ones((), dtype()) for a in cls.__methods__["on_pre"]}
-    one = lambda w: jnp.asarray(synapse.call("on_pre", {**args, "w": w})[key], dtype())
-    return jnp.broadcast_to(one(w), w.shape)
+def effective_weight(program, cls, w, values, key, n):
+    """What one spike adds: the increment `on_pre(w)[key]`; a scalar if weight and parameters are, else one of n."""
+    rest = {a: jnp.ones((), dtype()) for a in cls.__methods__["on_pre"]} | {"dt": jnp.asarray(program.dt, dtype())}
 
+    def one(w, values):
+        return jnp.asarray(cls.__bind__(values).call("on_pre", {**rest, "w": w})[key], dtype())
 
-def _scalars(bound):
-    return {k: v for k, v in bound.items() if v.ndim == 0}
+    scalar = all(jnp.ndim(x) == 0 for x in (w, *values.values()))
+    return one(w, values) if scalar else map_cells(one, n, w, values)
 
 
 def _weights(program, topology, params, bound):
@@ -93,11 +91,12 @@ def _weights(program, topology, params, bound):
         weights = []
         for part in b.parts:
             cls, leaf = program.weights[part.projection]
+            w = jnp.asarray(params[leaf], dtype())
             if b.sends == "spikes":
-                slot = program.layout.slot_of[part.projection]
-                weights.append(effective_weight(cls, params, leaf, _on_span(program, part, slot, bound), part.key))
-            else:
-                weights.append(jnp.asarray(params[leaf], dtype()))
+                slot, n = program.layout.slot_of[part.projection], part.span[1] - part.span[0]
+                values = _at_arrival(params, slot, part.projection, part.pre, part.post, n, b.per_edge)
+                w = effective_weight(program, cls, w, values, part.key, len(part.post) if b.per_edge else n)
+            weights.append(w)
         if b.per_edge:
             edge = jnp.concatenate([jnp.broadcast_to(w, p.post.shape) for w, p in zip(weights, b.parts)])
             order = topology[b.tag].get("order")
@@ -115,15 +114,20 @@ def _weights(program, topology, params, bound):
     return out
 
 
-def _on_span(program, part, slot, bound):
-    """Parameters of the synapse as its projection has them."""
-    names = {k: spans for k, spans in slot.leaves.items()}
+def _at_arrival(params, slot, projection, pre, post, n_post, per_edge):
+    """Parameters of the synapse of one projection as `on_pre` sees them: scalars, or one per edge (or per target)."""
     values = {}
-    for key in names:
-        value = bound[slot.tag].get(key)
-        if value is None:
-            continue
-        values[key] = value if value.ndim == 0 else value[part.span[0] - part.receiver.start]
+    for key, spans in slot.leaves.items():
+        name = spans[slot.spans[projection]]
+        x = jnp.asarray(params[name], dtype())
+        if x.ndim and per_edge:
+            x = x[post] if x.shape[0] == n_post else x if x.shape[0] == len(post) else x[pre]
+        elif x.ndim and x.shape[0] != n_post:
+            raise CompileError(
+                f"{name} has shape {x.shape}: a value per source or edge needs an array of weights too, one per edge; "
+                f"give {projection}.weight as an array when connecting"
+            )
+        values[key] = x
     return values
 
 
@@ -131,14 +135,14 @@ def _drive_weights(program, params):
     out = {}
     for name, port in program.drives.items():
         cls, leaf = program.weights[name]
-        slot = program.layout.slot_of[name]
-        first = {k: params[next(iter(v.values()))] for k, v in slot.leaves.items()}
-        out[name] = {}
+        slot, cells = program.layout.slot_of[name], np.arange(port.n)
         for key, place in port.receivers.items():
-            w = effective_weight(cls, params, leaf, _scalars(first), key)
+            cells = cells if place.cells is None else np.asarray(place.cells)
+            values = _at_arrival(params, slot, name, cells, cells, port.n, True)
+            w = effective_weight(program, cls, jnp.asarray(params[leaf], dtype()), values, key, len(cells))
             if place.cells is not None:
-                w = jnp.zeros((place.n,), dtype()).at[np.asarray(place.cells)].set(w)
-            out[name][key] = w
+                w = jnp.zeros((place.n,), dtype()).at[cells].set(w)
+            out.setdefault(name, {})[key] = w
     return out
 
 
