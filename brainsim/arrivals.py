@@ -77,12 +77,17 @@ def _edge_events(s, block, arrived):
     increments = map_cells(one, rows["post"].shape[0], env, s.ready["bound"][block.tag])
     for key, amount in increments.items():
         if key in block.states:
-            s.edges[block.tag][key] = s.edges[block.tag][key] + hit * amount
+            s.edges[block.tag][key] = s.edges[block.tag][key] + _where_hit(hit, amount)
         elif key in block.deposits:
-            total = sum_on_targets(hit * amount, rows)
+            total = sum_on_targets(_where_hit(hit, amount), rows)
             start = block.deposits[key]
             arrived = arrived.at[start : start + block.group.n].add(total)
     return arrived
+
+
+def _where_hit(hit, amount):
+    """hit * amount, where an amount that is not finite does not matter without a spike: 0 * inf would be nan."""
+    return hit * jnp.where((hit != 0) | jnp.isfinite(amount), amount, 0.0)
 
 
 def remember(s, spikes):
@@ -134,8 +139,8 @@ def _values_at_source(s, sender, spikes):
     made = map_cells(one, g.n, s.z[g.index], s.ready["bound"][terminal.tag])
     for key in sender.own:
         name = f"{terminal.tag}/{key}"
-        s.z[g.index][name] = s.z[g.index][name] + fired * made[key]
+        s.z[g.index][name] = s.z[g.index][name] + _where_hit(fired, made[key])
     if sender.key is None:
         return None
     whole = jnp.zeros((s.program.layout.n_sources,), dtype())
-    return jax.lax.dynamic_update_slice(whole, fired * made[sender.key], (g.source_start,))
+    return jax.lax.dynamic_update_slice(whole, _where_hit(fired, made[sender.key]), (g.source_start,))

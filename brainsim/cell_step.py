@@ -76,7 +76,13 @@ def fire(program, g, start, z, parts, env, bound, old, key=None):
         out["refractory"] = jnp.where(fired > 0.5, jnp.asarray(old["count"], left.dtype), left)
     if "reset" in g.model.__methods__:
         changed = neuron.call("reset", _available(g, z, after))
-        out["z"] = {**z, **{k: blend(fired, z[k], jnp.asarray(v, dtype()), program.smooth) for k, v in changed.items()}}
+        out["z"] = {
+            **z,
+            **{
+                k: blend(fired, z[k], jnp.asarray(v, dtype()), program.surrogate, program.smooth)
+                for k, v in changed.items()
+            },
+        }
     return {**out, "fired": fired}
 
 

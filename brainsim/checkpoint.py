@@ -1,5 +1,7 @@
 """Checkpoints: the whole state of a simulation in one file; a run that continues from it is the same bit for bit."""
 
+from itertools import zip_longest
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,13 @@ def shapes(tree) -> dict:
     return {jax.tree_util.keystr(k): (v.shape, str(v.dtype)) for k, v in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def save(path, state, dt, seed):
+def parts(program) -> list[str]:
+    """What a network consists of: "exc (100 LIF)", "exc->exc (Delta)"."""
+    cells = [f"{m.name} ({m.n} {g.model.__name__})" for g in program.groups for m in g.members]
+    return cells + [f"{name} ({cls.__name__})" for name, (cls, _) in program.weights.items()]
+
+
+def save(path, state, program):
     """Write a state.
 
     Raises:
@@ -21,10 +29,14 @@ def save(path, state, dt, seed):
     from .storage import save_tree
 
     leaves = {jax.tree_util.keystr(k): np.asarray(v) for k, v in jax.tree_util.tree_leaves_with_path(state)}
-    save_tree(path, {"leaves": leaves, "dt": dt, "seed": seed}, "checkpoint")
+    save_tree(
+        path,
+        {"leaves": leaves, "dt": program.dt, "seed": program.seed, "parts": "\n".join(parts(program))},
+        "checkpoint",
+    )
 
 
-def load(path, template, dt, seed):
+def load(path, template, program):
     """Read a state that fits a network.
 
     Args:
@@ -35,7 +47,10 @@ def load(path, template, dt, seed):
     """
     from .storage import load_tree
 
-    tree = load_tree(path, "checkpoint")
+    tree, dt, seed = load_tree(path, "checkpoint"), program.dt, program.seed
+    for there, here in zip_longest(tree["parts"].split("\n"), parts(program), fillvalue="nothing"):
+        if there != here:
+            raise FileFormatError(f"{path}: made by another network: it has {there} where this one has {here}")
     if tree["dt"] != dt or tree["seed"] != seed:
         raise FileFormatError(
             f"{path}: made with dt = {tree['dt']:g} ms and seed {tree['seed']}, this simulation has {dt:g} and {seed}"
@@ -52,7 +67,11 @@ def load(path, template, dt, seed):
                 f"{leaf.dtype}{leaf.shape} here; is it the same network?"
             )
     names = {name for name, _ in wanted}
-    extra = [n for n in found if n not in names and not n.startswith("['drives']")]
+    extra = [n for n in found if n not in names]
+    if extra and extra[0].startswith("['drives']"):
+        raise FileFormatError(
+            f"{path}: holds state{extra[0]} of an input; give restore() the inputs of the run that made it"
+        )
     if extra:
         raise FileFormatError(
             f"{path}: holds state{extra[0]}, which this network does not have; is it the same network?"

@@ -1,25 +1,54 @@
-"""Checks of parameters at the door of a run: shape, finiteness, bounds."""
+"""Checks at the door: what a network needs of memory, and the parameters of a run."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .declare import Param, check_bounds
-from .errors import ParameterError
-from .program import Program
+from .errors import CompileError, ParameterError, UnknownNameError, unknown
+from .memory import free_memory, in_words
+from .program import Program, dtype
+from .units import to_canonical
+
+
+def check_size(net):
+    """Refuse a network whose states cannot fit: three copies of the state exist at times, one during every step."""
+    width = 3 * np.dtype(dtype()).itemsize
+    need = {p.name: width * p.n * (len(type(p.model).__states__) + 2) for p in net.populations.values()}
+    for p in net.projections.values():
+        size = {"post": p.post.n, "pre": p.pre.n if p.pre else 0, "edge": p.n_edges}
+        need[p.name] = 16 * p.n_edges + width * sum(size[s.on] for s in type(p.synapse).__states__.values())
+    total, free = sum(need.values()), free_memory()
+    if total > free:
+        name = max(need, key=need.get)
+        made, cells = net[name], sum(p.n for p in net.populations.values())
+        what = f"{type(made.model).__name__}, {made.n} cells" if name in net.populations else f"{made.n_edges} edges"
+        raise CompileError(
+            f"{cells} cells, with {name} ({what}) as the largest part, need about {in_words(total)}; "
+            f"{in_words(free)} are free; simulate fewer cells or edges"
+        )
 
 
 def bound_specs(net, program: Program, params) -> dict:
-    """Declaration and default shape of every parameter that has one: name -> (spec, shape)."""
-    out = {}
+    """Declaration and possible shapes of every parameter: name -> (spec, shapes)."""
+    out, alias = {}, program.layout.alias
+
+    def add(name, spec, shapes):
+        name = alias.get(name, name)
+        out[name] = (spec, out[name][1] & shapes if name in out else shapes)
+
     for p in net.populations.values():
         for key, spec in type(p.model).__params__.items():
-            out[f"{p.name}.{key}"] = (spec, {(), (p.n,)})
+            add(f"{p.name}.{key}", spec, {(), (p.n,)})
+        for key, state in type(p.model).__states__.items():
+            out[f"{p.name}.{key}(0)"] = (Param(0.0, state.unit), {(), (p.n,)})
     for p in net.projections.values():
-        shapes = {(), (p.n_edges,), (p.post.n,)} | ({(p.pre.n,)} if p.pre else set())
+        sizes = {"edge": p.n_edges, "post": p.post.n} | ({"pre": p.pre.n} if p.pre else {})
         for key, spec in type(p.synapse).__params__.items():
-            out[f"{p.name}.{key}"] = (spec, shapes)
-        weight = type(p.synapse).__weight__
-        out[f"{p.name}.weight"] = (weight or Param(0.0), {np.shape(p.weight)})
+            add(f"{p.name}.{key}", spec, {(), *((n,) for n in sizes.values())})
+        for key, state in type(p.synapse).__states__.items():
+            out[f"{p.name}.{key}(0)"] = (Param(0.0, state.unit), {(), (sizes.get(state.on, 0),)})
+        out[f"{p.name}.weight"] = (type(p.synapse).__weight__ or Param(0.0), {np.shape(p.weight)})
         for key, spec in p.source.parameters.items() if p.source is not None else ():
             out[f"{p.name}.{key}"] = (spec, {(), (p.post.n,)})
     for name, value in params.items():
@@ -27,12 +56,57 @@ def bound_specs(net, program: Program, params) -> dict:
     return out
 
 
-def check_params(given, specs):
-    """Concrete values must be finite, inside the declared bounds and of a shape the network can use."""
+def merge(net, program: Program, specs, known: dict, given) -> dict:
+    """All parameters of a run: those that are given, checked and in their units, and the others as they are.
+
+    Raises:
+        UnknownNameError: a name that is no parameter.
+        ParameterError, UnitError: a value that is not finite, out of bounds, or of the wrong shape or dimension.
+    """
+    if given is None:
+        return dict(known)
+    if not isinstance(given, dict):
+        raise ParameterError(f"params is {given!r:.60}; give a dict such as {{'{next(iter(known), 'exc.tau')}': 1.0}}")
+    values = {}
     for name, value in given.items():
+        if name not in known:
+            raise UnknownNameError(_no_parameter(program, known, name))
         spec, shapes = specs[name]
+        if not isinstance(value, jax.core.Tracer):
+            value = to_canonical(value, spec.unit, name)
         if tuple(np.shape(value)) not in shapes:
             wanted = " or ".join(str(s) for s in sorted(shapes))
             raise ParameterError(f"{name} has shape {np.shape(value)}; give {wanted}")
         if not isinstance(value, jax.core.Tracer):
             check_bounds(np.asarray(value, float), spec, name)
+        values[name] = jnp.asarray(value, dtype())
+    merged = {**known, **values}
+    _check_between(net, program, values, merged)
+    return merged
+
+
+def _no_parameter(program, known, name) -> str:
+    shared = program.layout.alias.get(name)
+    if shared:
+        return f"{name!r} is shared with {shared!r} (one model object); set {shared!r}, or give it a model of its own"
+    if name in program.derived:
+        return f"{name!r} is derived from other parameters by net.derive; set those"
+    if str(name).endswith(".delay"):
+        return f"{name!r} is compiled into whole steps and cannot change between runs; connect with another delay="
+    return unknown("parameter", name, known)
+
+
+def _check_between(net, program, given, merged):
+    """Checks between parameters (`validate`) of every model that has a new value."""
+    alias = program.layout.alias
+    for p in (*net.populations.values(), *net.projections.values()):
+        model = p.model if p.name in net.populations else p.synapse
+        names = {key: alias.get(f"{p.name}.{key}", f"{p.name}.{key}") for key in type(model).__params__}
+        if not given.keys() & set(names.values()):
+            continue
+        values = {key: merged.get(name) for key, name in names.items()}
+        known = {k: v if v is None or isinstance(v, jax.core.Tracer) else np.asarray(v) for k, v in values.items()}
+        try:
+            type(model).__bind__(known).validate()
+        except ParameterError as error:
+            raise ParameterError(f"{p.name}: {error}") from None

@@ -1,20 +1,21 @@
 """Network -> Program (static) + params (floats by name) + topology (int arrays)."""
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from . import integrate
+from .checks import check_size
 from .coupling import target_rows
 from .delivery import Receiver, check_memory, delay_steps, plan, receivers_of, rows
 from .drive import Drive
-from .errors import CompileError
+from .errors import CompileError, warn
 from .layout import check_array_parameters, lay_out
 from .method import choose_methods
 from .network import Network
 from .program import Program
+from .stability import warn_if_unstable
 from .surrogate import Surrogate
 from .units import to_canonical
 from .wiring import couplings, edge_blocks, needs_edges, senders, split_outputs
@@ -48,11 +49,12 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
         program, topology (dict of dicts of int32 arrays), params (dict name -> float array).
 
     Raises:
-        CompileError: dt not positive, delays that do not fit, integrators that cannot work.
+        CompileError: dt not positive, delays that do not fit, integrators that cannot work, more than the memory holds.
     """
     dt = check_dt(dt)
     if not net.populations:
         raise CompileError("the network is empty; add a population with net.add('exc', LIF(), 100)")
+    check_size(net)
     integrate.check_method(method)
     layout = lay_out(net)
     check_array_parameters(net, layout)
@@ -90,6 +92,7 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     _buffers(program, topology, steps, net)
     split_outputs(program)
     choose_methods(program, method)
+    warn_if_unstable(program, params)
     _check_derived(program, params)
     return program, topology, params
 
@@ -112,7 +115,7 @@ def _delays(net, dt, strict):
             raise CompileError(
                 f"{text}. Choose delays that are multiples of dt, or compile with strict=False to round them"
             )
-        warnings.warn(f"{text}. They act at the nearest step", stacklevel=5)
+        warn(f"{text}. They act at the nearest step")
     return steps
 
 
@@ -139,13 +142,6 @@ def _ports(net, layout, receivers, steps, params):
     for p in net.projections.values():
         if p.source is None:
             continue
-        if not p.source.events:
-            raise CompileError(
-                f"{p.name}: {type(p.source).__name__} yields no events; give it as an input: "
-                f"inputs={{'{p.post.name}.I': ...}}"
-            )
-        if np.ndim(steps[p.name]):
-            raise CompileError(f"{p.name}: a drive takes one delay for all targets")
         slot, (_, member) = layout.slot_of[p.name], layout.where[p.post.name]
         port = Port(p.source, member.n, int(steps[p.name]))
         for key in type(p.synapse).__increments__:

@@ -348,7 +348,12 @@ def as_drive(given, n, steps, what) -> Drive:
                 f"{what}: {shape[0]} values for {n} cells and {steps} steps; give a number, {n} or {steps} values"
             )
     if not isinstance(given, jax.core.Tracer):
-        values = np.asarray(given, float)
+        try:
+            values = np.asarray(given, float)
+        except (TypeError, ValueError):
+            values = np.asarray(None)
+        if values.dtype.kind != "f" or given is None:
+            raise RunError(f"{what} is {given!r:.60}; give a number, values over time, or a drive such as bs.step(...)")
         if not np.isfinite(values).all():
             raise RunError(f"{what} is not finite; give finite values")
         given = given if isinstance(given, jax.Array) else values

@@ -1,6 +1,9 @@
 """Exceptions. Every message says what was given, why it cannot be, and what to write instead."""
 
+import sys
+import warnings
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class BrainsimError(Exception):
@@ -53,3 +56,11 @@ def unknown(kind: str, name: str, known) -> str:
     hint = f"; did you mean {near[0]!r}?" if near else "."
     shown = ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
     return f"there is no {kind} {name!r}{hint} Known: {shown or 'none'}"
+
+
+def warn(message: str, category=UserWarning) -> None:
+    """A warning that points to the line of the user's call, however deep it is found."""
+    frame, level, here = sys._getframe(1), 2, str(Path(__file__).parent)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -1,6 +1,5 @@
 """Drives that yield numbers of spikes: connect them like a population, or give them to a `SpikeSource` as `spikes`."""
 
-import warnings
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from .declare import Param
 from .drive import FOREVER, Drive, check_cells, clean, drive, static, step_of, window
-from .errors import ParameterError, RunError
+from .errors import ParameterError, RunError, warn
 from .grid import to_steps
 
 
@@ -88,12 +87,10 @@ class SpikeTrains(Drive):
             )
         if off.any():
             shift = np.abs(self.times - steps * dt).max()
-            text = (
-                f"{what}: {off.sum()} spike times are off the grid of dt = {dt:g} ms, shifted by up to {shift:.3g} ms"
-            )
+            text = f"{what}: {off.sum()} spike times are off the grid of dt = {dt:g} ms, moved by up to {shift:.3g} ms"
             if self.strict:
                 raise RunError(f"{text}; round them, choose a dt that fits, or say strict=False")
-            warnings.warn(text, stacklevel=4)
+            warn(text)
         order = np.argsort(steps, kind="stable")
         steps = steps[order].astype(np.int32)
         most = int(np.unique(steps, return_counts=True)[1].max()) if len(steps) else 0
@@ -107,7 +104,7 @@ class SpikeTrains(Drive):
         indices = self.cells if self.indices is None else self.indices
         if indices is not None and len(indices) and indices.max() >= n:
             bad = int(np.argmax(indices >= n))
-            raise RunError(f"{what}: spike {bad} belongs to cell {indices[bad]}, but there are {n} cells (0..{n - 1})")
+            raise RunError(f"{what}: spike {bad} is of cell {indices[bad]}, but there are {n} cells (0..{n - 1})")
 
     def value(self, step, dt, n, key, carry):
         real = jnp.result_type(float)

@@ -10,6 +10,7 @@ import numpy as np
 from .drive import Drive, as_drive
 from .errors import RunError
 from .names import match
+from .prepare import derive
 from .program import Program, dtype
 from .units import to_canonical
 
@@ -45,11 +46,15 @@ def drives_of(program: Program, feeds, inputs, params, first: int, steps: int) -
     """
     dt, out = program.dt, {}
     inputs_only = {k: f for k, f in feeds.items() if f.place is not None}
+    if inputs is not None and not isinstance(inputs, dict):
+        raise RunError(f"inputs is {inputs!r:.60}; give a dict such as {{'{next(iter(inputs_only), 'exc.I')}': 20.0}}")
     for pattern, given in (inputs or {}).items():
         for name in match(pattern, inputs_only, "input"):
             if name in out:
                 raise RunError(f"the input {name!r} is given twice; add the drives: {{'{name}': [a, b]}}")
             out[name] = _drive(feeds[name], name, given, dt, first, steps)
+    if any(f"{name}.{key}" in program.derived for name, p in program.drives.items() for key in p.drive.parameters):
+        params = derive(program, params)
     for name, port in program.drives.items():
         drive = port.drive.prepare(dt, name)
         drive.check(port.n, dt, first, steps, name)

@@ -10,9 +10,11 @@ from .declare import check_bounds
 from .distributions import Distribution, as_values, generator
 from .drive import Drive
 from .errors import ConnectError, ParameterError, UnknownNameError, unknown
+from .integrate import check_method
 from .names import check_name, match
 from .neuron import Neuron
 from .population import Population, Projection, check_count, creation_line
+from .rule import Rule
 from .synapse import Synapse
 from .units import to_canonical
 
@@ -51,15 +53,16 @@ class Network:
             ParameterError, UnknownNameError: impossible count, values of the wrong length, name taken.
         """
         check_name(name, "population")
-        if name in self.populations:
-            raise UnknownNameError(
-                f"a population {name!r} exists already (made at {self.populations[name].line}); choose another name"
-            )
+        if name in self:
+            kind = "population" if name in self.populations else "projection"
+            raise UnknownNameError(f"a {kind} {name!r} exists already (made at {self[name].line}); choose another name")
         if isinstance(model, type) or not isinstance(model, Neuron):
             raise ParameterError(
                 f"net.add({name!r}): the model is {model!r}; give an instance of a Neuron class, for example LIF()"
             )
         n = check_count(n, f"net.add({name!r}): n")
+        if method is not None:
+            check_method(method)
         if positions is not None:
             positions = np.asarray(positions, float)
             if positions.ndim != 2 or len(positions) != n or not np.isfinite(positions).all():
@@ -136,7 +139,8 @@ class Network:
             return self.populations[given]
         if not isinstance(given, Population):
             raise ConnectError(f"connect: {side} is {given!r}; give a population, its name, or a list of them")
-        if self.populations.get(given.name) is None or self.populations[given.name].model is not given.model:
+        mine = self.populations.get(given.name)
+        if mine is None or mine.model is not given.model or mine.n != given.n:
             raise ConnectError(f"connect: {side} {given.name!r} belongs to another network; add it to this one first")
         return given
 
@@ -149,10 +153,9 @@ class Network:
         pre = None if source is not None else self._population(pre, "pre")
         post = self._population(post, "post")
         name = f"{source.label if pre is None else pre}->{post}" if name is None else check_name(name, "projection")
-        if name in self.projections:
-            raise ConnectError(
-                f"a projection {name!r} exists already (made at {self.projections[name].line}); give name="
-            )
+        if name in self:
+            kind = "projection" if name in self.projections else "population"
+            raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
         edges, distance = self._edges(name, rule, pre, post, source)
         weight = self._edge_values(name, "weight", weight, edges, edges.weight, type(synapse).__weight__, distance)
@@ -160,6 +163,8 @@ class Network:
         values = self._edge_values(name, "delay", delay, edges, edges.delay, None, distance)
         if np.any(np.asarray(values) < 0):
             raise ParameterError(f"{name}: delay {np.min(values):g} ms is negative; a delay is at least 0 ms")
+        if source is not None and np.ndim(values):
+            raise ConnectError(f"{name}: a drive takes one delay for all targets; give a number")
         own = self._values(synapse, name, None)
         made = Projection(name, pre, post, synapse, edges, weight, values, drawn, into, source, creation_line(), own)
         self.projections[name] = made
@@ -185,19 +190,39 @@ class Network:
                         f"{name}: {type(synapse).__name__} uses {argument!r}: "
                         f"{unknown(f'state of {type(population.model).__name__}', argument[: -len(end)], states)}"
                     )
+        if pre is None:
+            self._check_driven(name, synapse)
         if "on_pre" in methods and pre is not None and "spike" not in type(pre.model).__methods__:
             raise ConnectError(
                 f"{name}: {type(synapse).__name__} acts on spikes, but {type(pre.model).__name__} never spikes; "
                 f"give it a spike method or use a graded synapse"
             )
 
+    def _check_driven(self, name, synapse):
+        """A drive has no source cells: everything that a spike does must be known at the target."""
+        away = sorted(n for n, s in synapse.__states__.items() if s.on != "post")
+        asked = sorted({*synapse.__methods__.get("on_pre", ())} - {"w", "dt"})
+        why = "does not act on spikes" if "on_pre" not in synapse.__methods__ else None
+        why = f"asks for {', '.join(asked)} when a spike arrives" if asked else why
+        why = f"has states on sources or edges ({', '.join(away)})" if away else why
+        if why:
+            raise ConnectError(
+                f"{name}: {type(synapse).__name__} {why}, but a drive has no source cells; connect a population of "
+                f"PoissonSource or SpikeSource instead"
+            )
+
     def _edges(self, name, rule, pre, post, source) -> tuple[Edges, Any]:
         """Edges with indices into the whole populations, sorted by (pre, post), and their lengths in um if known."""
         if source is not None:
+            if not source.events:
+                raise ConnectError(
+                    f"{name}: {type(source).__name__} yields no events; give it as an input: "
+                    f"inputs={{'{post.name}.I': ...}}"
+                )
             if rule is not None:
                 raise ConnectError(f"{name}: a drive gives every target its own train; leave the rule out")
             return Edges(post.index, post.index, n_pre=post.n, n_post=post.n), None
-        if not hasattr(rule, "edges"):
+        if not isinstance(rule, Rule):
             raise ConnectError(
                 f"{name}: the rule is {rule!r}; give a connectivity rule such as bs.fixed_probability(0.1)"
             )

@@ -289,13 +289,8 @@ def _initial_synapse(program, place, on, name, spec, params):
     for projection in place.projections:
         user = params.get(f"{projection}.{name}(0)")
         if user is not None:
-            spans = (
-                [p for p in place.pieces if p[2] == projection]
-                if on == "post"
-                else [(place.member.start, place.member.stop, None)]
-            )
-            for a, b, _ in spans:
-                whole = whole.at[a:b].set(jnp.broadcast_to(user, (b - a,)))
+            a, b = place.spans[projection] if on == "post" else (place.member.start, place.member.stop)
+            whole = whole.at[a:b].set(jnp.broadcast_to(user, (b - a,)))
     return whole
 
 

@@ -1,6 +1,6 @@
 """Recorders: what is kept of a run. They only read, so adding one changes no other number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -247,7 +247,8 @@ class TracedTrace:
 class TracedResult:
     """What `sim.run` returns under jax transformations: a pytree of jax arrays.
 
-    spikes: name -> (n_steps, n) floats; traces: name -> TracedTrace; summaries; state; ok: no state became non-finite.
+    spikes: name -> (n_steps, n) floats; traces: name -> TracedTrace; summaries; state; ok: no state became non-finite;
+    dt: ms.
     """
 
     spikes: dict
@@ -255,6 +256,11 @@ class TracedResult:
     summaries: dict
     state: Any
     ok: Any
+    dt: float = field(metadata={"static": True}, default=0.1)
+
+    def rates(self) -> dict:
+        """Mean firing rate of every recorded population in Hz, as `Result.rates`, with its gradient."""
+        return {name: jnp.mean(s) * (1e3 / self.dt) for name, s in self.spikes.items()}
 
     def __getitem__(self, name):
         for held in (self.spikes, self.summaries):

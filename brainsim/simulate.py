@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import checkpoint
-from .checks import bound_specs, check_params
+from .checks import bound_specs, merge
 from .chunk import Chunk
 from .compile import MAX_STEPS, build
-from .errors import NonFiniteError, RunError, UnknownNameError, unknown
+from .errors import NonFiniteError, RunError
 from .feeds import carried, drives_of, known_feeds, seed_words
 from .finiteness import finite, which_is_not
 from .grid import to_steps
@@ -104,7 +104,7 @@ class Simulation:
             NonFiniteError: a state became nan or infinite.
         """
         n = self._steps(duration)
-        params = self._merged(params)
+        params = merge(self.network, self.program, self.specs, self.params, params)
         first = 0 if state is None or _is_traced(state["step"]) else int(state["step"])
         if first + n > MAX_STEPS:
             raise RunError(f"the run would end at step {first + n}; at most {MAX_STEPS} steps of {self.dt:g} ms")
@@ -138,23 +138,6 @@ class Simulation:
             )
         return n
 
-    def _merged(self, params):
-        if params is None:
-            return dict(self.params)
-        for name in params:
-            if name not in self.params:
-                shared = self.program.layout.alias.get(name)
-                if shared:
-                    raise UnknownNameError(
-                        f"{name!r} is shared with {shared!r} (one model object); set {shared!r}, or give the "
-                        f"population its own model"
-                    )
-                if name in self.program.derived:
-                    raise UnknownNameError(f"{name!r} is derived from other parameters by net.derive; set those")
-                raise UnknownNameError(unknown("parameter", name, self.params))
-        check_params(params, self.specs)
-        return {**self.params, **{k: jnp.asarray(v, dtype()) for k, v in params.items()}}
-
     def _initial(self, params, drives):
         return initial_state(self.program, params, {k: (d, self.feeds[k].n, None) for k, d in drives.items()})
 
@@ -183,7 +166,7 @@ class Simulation:
             else:
                 times = (first + np.arange(1, n // r.every + 1) * r.every) * self.dt
                 out["traces"][r.name] = TracedTrace(ys[key][r.every - 1 :: r.every], jnp.asarray(times, dtype()))
-        return TracedResult(state=state, ok=finite(state), **out)
+        return TracedResult(state=state, ok=finite(state), dt=self.dt, **out)
 
     def _run_host(self, n, params, drives, state, seed, progress, stream):
         begun = time.perf_counter()
@@ -279,7 +262,8 @@ class Simulation:
                 f"counters are in steps. Say reset=True to start anew"
             )
         mine = jax.eval_shape(lambda: self._initial(self.params, {}))
-        if checkpoint.shapes({**other._state, "drives": {}}) != checkpoint.shapes(mine):
+        same = checkpoint.parts(other.program) == checkpoint.parts(self.program)
+        if not same or checkpoint.shapes({**other._state, "drives": {}}) != checkpoint.shapes(mine):
             raise RunError(
                 "the network changed since the last run, so its state no longer fits; say reset=True to start anew"
             )
@@ -289,12 +273,12 @@ class Simulation:
         """Save the state after the last `advance`; a run that continues from it is the same bit for bit."""
         if self._state is None:
             raise RunError("there is nothing to save yet: run first, sim.advance(...)")
-        checkpoint.save(path, self._state, self.dt, self.program.seed)
+        checkpoint.save(path, self._state, self.program)
 
     def restore(self, path, inputs=None):
         """Load a checkpoint of the same network; `inputs` as in the run that made it, if its drives carry state."""
         drives = drives_of(self.program, self.feeds, inputs, self.params, 0, 1)
-        self._state = checkpoint.load(path, self._start(self.params, drives), self.dt, self.program.seed)
+        self._state = checkpoint.load(path, self._start(self.params, drives), self.program)
 
 
 class _Kept:

@@ -23,10 +23,14 @@ class Surrogate:
     Args:
         name: "fast_sigmoid", "sigmoid", "arctan" or "triangular".
         width: scale in the unit of `spike(...)`; psi(x) = shape(x / width) / width, of unit area.
+        detach_reset: no gradient through the reset. With small steps a cell is near its threshold for many of them, and the
+            derivatives of its resets multiply to overflow (Zenke & Vogels 2021, 10.1162/neco_a_01367). The smooth form
+            keeps it, so that finite differences agree.
     """
 
     name: str = "sigmoid"
     width: float = 1.0
+    detach_reset: bool = True
 
     def __post_init__(self):
         if self.name not in SHAPES:
@@ -86,8 +90,10 @@ def _hard_blend_jvp(primals, tangents):
     return jnp.where(fired, changed, x), jnp.where(fired, dchanged, dx) + ds * jump
 
 
-def blend(s, x, changed, smooth: bool):
+def blend(s, x, changed, surrogate: Surrogate, smooth: bool):
     """Reset: x + s (changed - x), the value after a spike of size s."""
+    if surrogate.detach_reset and not smooth:
+        s = jax.lax.stop_gradient(s)
     x, changed = jnp.asarray(x), jnp.asarray(changed)
     changed = jnp.broadcast_to(changed, x.shape).astype(x.dtype)
     return x + s * (changed - x) if smooth else _hard_blend(s, x, changed)

@@ -28,7 +28,7 @@ def needs_edges(cls) -> bool:
     if "current" in cls.__methods__ and not cell.per_target(cls):
         return True
     post = {n for n, s in cls.__states__.items() if s.on == "post"}
-    return any(a in post or a.endswith("_post") for a in cls.__methods__.get("on_pre", ()))
+    return any(a in post or a.endswith("_post") or a == "t" for a in cls.__methods__.get("on_pre", ()))
 
 
 def senders(layout, events):

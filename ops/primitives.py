@@ -187,10 +187,8 @@ def _outer_transpose(ct, s, x, *graph, backend, **params):
 
 def _batch_rule(primitive, operands, dims, **params):
     """One more leading axis on every operand: of full length where it is mapped, of length 1 where it is shared."""
-    size = next(a.shape[d] for a, d in zip(operands, dims) if d is not batching.not_mapped)
-    moved = [
-        jnp.expand_dims(a, 0) if d is batching.not_mapped else jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims)
-    ]
+    size = next(a.shape[d] for a, d in zip(operands, dims) if d is not None)
+    moved = [jnp.expand_dims(a, 0) if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims)]
     if primitive is deliver_p:
         moved[-1] = jnp.broadcast_to(moved[-1], (size, *moved[-1].shape[1:]))
     else:

@@ -123,7 +123,11 @@ def test_too_many_cells_for_the_memory(monkeypatch):
     net = bs.Network()
     net.add("e", models.AdEx(), 100_000_000)
     monkeypatch.setattr("brainsim.checks.free_memory", lambda: 1e9)
-    refuse(net.compile, CompileError, r"100000000 cells .*e \(AdEx.* need about \S+ GB.*1 GB are free; .*fewer cells")
+    refuse(
+        net.compile,
+        CompileError,
+        r"100000000 cells, with e \(AdEx, .*need about 4\.8 GB; 1 GB are free; simulate fewer cells",
+    )
 
 
 # ---- initial values (row 3) ------------------------------------------------------------------------------------------
@@ -182,16 +186,16 @@ CONNECTIONS = {
     "pre model": (lambda n: link(n, pre=models.LIF()), ConnectError, r"connect: pre is LIF\(.*; give a population, its name"),
     "other network": (lambda n: link(n, pre=net2()["exc"]), ConnectError, r"'exc' belongs to another network; add it to this one first"),
     "other size": (lambda n: link(n, pre=same_model(n)["exc"]), ConnectError, r"'exc' belongs to another network"),
-    "name taken": (lambda n: [link(n), link(n)], ConnectError, r"a projection 'exc->inh' exists already \(made at test_bad_inputs\.py:\d+\); give name="),
-    "name of a population": (lambda n: link(n, name="inh"), ConnectError, r"'inh' .*population.*choose another"),
+    "name taken": (lambda n: [link(n), link(n)], ConnectError, r"a projection 'exc->inh' exists already \(made at test_bad_inputs\.py:\d+\); give another name="),
+    "name of a population": (lambda n: link(n, name="inh"), ConnectError, r"a population 'inh' exists already .*; give another name="),
     "name dot": (lambda n: link(n, name="a.b"), UnknownNameError, r"the projection name 'a\.b' may not contain"),
     "no threshold": (lambda n: link(n, pre="silent"), ConnectError, r"silent->inh: Conductance acts on spikes, but Leak never spikes; give it a spike method or use a graded"),
     "state of the target": (lambda n: link(n, post=n.add("p", Probe(), 3)), ConnectError, r"exc->p: Conductance uses 'v_post': there is no state of Probe 'v'.* Known: x"),
     "state of the source": (lambda n: link(n, "p", n.add("p", Probe(), 3).name, models.GapJunction()), ConnectError, r"uses 'v_p\w+': there is no state of Probe 'v'"),
     "drive with rule": (lambda n: link(n, bs.poisson(5.0), rule=bs.all_to_all()), ConnectError, r"a drive gives every target its own train; leave the rule out"),
     "drive reads pre": (lambda n: n.connect(bs.poisson(5.0), "exc", models.GapJunction(), weight=1.0), ConnectError, r"reads 'v_pre', but a drive has no states"),
-    "drive on pre": (lambda n: n.connect(bs.poisson(5.0), "exc", Depressing(), weight=1.0), ConnectError, r"poisson->exc: Depressing has states of the source \(u, x\)|poisson->exc: Depressing .*\bx, u\b.*PoissonSource"),
-    "drive on edges": (lambda n: n.connect(bs.poisson(5.0), "exc", Saturating(), weight=1.0), ConnectError, r"poisson->exc: Saturating .*\bs\b.* edge.*PoissonSource"),
+    "drive on pre": (lambda n: n.connect(bs.poisson(5.0), "exc", Depressing(), weight=1.0), ConnectError, r"poisson->exc: Depressing has states on sources or edges \(u, x\), but a drive has no source cells; connect .*PoissonSource"),
+    "drive on edges": (lambda n: n.connect(bs.poisson(5.0), "exc", Saturating(), weight=1.0), ConnectError, r"poisson->exc: Saturating has states on sources or edges \(s\), but a drive"),
     "drive is no source": (lambda n: n.connect(bs.sine(1.0, 5.0), "exc", Pulse(), weight=1.0), ConnectError, r"Sine yields no events; give it as an input: inputs=\{'exc\.I': \.\.\.\}"),
     "delays of a drive": (lambda n: n.connect(bs.poisson(5.0), "exc", Pulse(), weight=1.0, delay=[1.0, 2.0, 3.0]), ConnectError, r"poisson->exc: a drive takes one delay for all targets"),
     "synapse distribution": (lambda n: link(n, synapse=Pulse(tau=bs.uniform(1.0, 2.0))), ParameterError, r"exc->inh\.tau is uniform.*a synapse takes a number or an array"),
@@ -246,7 +250,9 @@ def test_delays_off_the_grid():
     assert len(caught) == 1
     assert "dt = 0.1 ms: exc->inh (1), inh->exc (5); largest shift 0.049 ms" in str(caught[0].message)
     assert caught[0].filename == __file__
-    refuse(lambda: net.compile(dt=0.1, strict=True), CompileError, r"exc->inh \(1\), .*multiples of dt, or .*strict=False")
+    refuse(
+        lambda: net.compile(dt=0.1, strict=True), CompileError, r"exc->inh \(1\), .*multiples of dt, or .*strict=False"
+    )
     net.compile(dt=0.001)
 
 
@@ -268,7 +274,9 @@ def test_a_long_delay_between_continuous_couplings():
     net = bs.Network()
     net.add("a", Leak(), 30_000)
     net.connect("a", "a", models.GradedSynapse(), bs.one_to_one(), weight=1.0, delay=1e5)
-    refuse(lambda: net.compile(dt=0.1), CompileError, r"a delay of 1e\+05 ms needs a history of outputs of 1000001 steps")
+    refuse(
+        lambda: net.compile(dt=0.1), CompileError, r"a delay of 100000 ms needs a history of outputs of 1000001 steps"
+    )
 
 
 # ---- compiling (rows 31-33, 41) --------------------------------------------------------------------------------------
@@ -280,7 +288,7 @@ COMPILE = {
     "dt array": (dict(dt=[0.1, 0.2]), r"dt = \[.*\] ms must be a positive number"),
     "dt unit": (dict(dt="0.1 mV"), r"dt needs time \(ms\), got '0\.1 mV'"),
     "method": (dict(method="runge"), r"no integrator 'runge'.* Known: auto, euler, exact"),
-    "exact": (dict(method="exact"), r"the exact propagator does not fit AdEx: its equations are not linear; use method='exp_euler'"),
+    "exact": (dict(method="exact"), r"e: the exact propagator needs linear equations without noise, which AdEx has not \(v, w\); use method='exp_euler'"),
 }  # fmt: skip
 
 
@@ -319,12 +327,18 @@ def test_explicit_stability_sees_synapses_and_cells():
 def test_a_symmetric_synapse_between_classes():
     net = net2()
     net.connect("exc", "silent", models.GapJunction(), bs.one_to_one(), weight=1.0)
-    refuse(net.compile, CompileError, r"exc->silent: a symmetric synapse needs both ends in populations of one model class")
+    refuse(
+        net.compile, CompileError, r"exc->silent: a symmetric synapse needs both ends in populations of one model class"
+    )
 
 
 def test_rosenbrock_is_limited():
     net = net_of(models.AdEx(), 2000, method="rosenbrock")
-    refuse(net.compile, CompileError, r"rosenbrock solves a dense system of 4000 states; the limit is 3000\. Use 'exp_euler'")
+    refuse(
+        net.compile,
+        CompileError,
+        r"rosenbrock solves a dense system of 4000 states; the limit is 3000\. Use 'exp_euler'",
+    )
 
 
 # ---- parameters of a run ---------------------------------------------------------------------------------------------
@@ -344,8 +358,8 @@ def sim():
 PARAMS = {
     "misspelt": ({"exc.tau_m": 1.0}, UnknownNameError, r"no parameter 'exc\.tau_m'; did you mean 'exc\.tau'"),
     "bounds": ({"exc.tau": 0.0}, ParameterError, r"exc\.tau = 0 lies outside \(0, inf\) ms"),
-    "nan": ({"exc.tau": NAN}, ParameterError, r"exc\.tau is nan; it must be finite"),
-    "nan in an array": ({"exc.v_rest": [0.0, NAN, 0.0]}, ParameterError, r"exc\.v_rest is nan at index 1"),
+    "nan": ({"exc.tau": NAN}, ParameterError, r"exc\.tau must be finite, got nan"),
+    "nan in an array": ({"exc.v_rest": [0.0, NAN, 0.0]}, ParameterError, r"exc\.v_rest must be finite, got nan at index 1"),
     "shape": ({"exc.tau": [1.0, 2.0]}, ParameterError, r"exc\.tau has shape \(2,\); give \(\) or \(3,\)"),
     "weights": ({"exc->inh.weight": 1.0}, ParameterError, r"exc->inh\.weight has shape \(\); give \(9,\)"),
     "weight < 0": ({"exc->inh.weight": -np.ones(9)}, ParameterError, r"exc->inh\.weight = -1 at index 0 lies outside \[0, inf\] nS"),
@@ -353,7 +367,7 @@ PARAMS = {
     "shared": ({"twin.tau": 1.0}, UnknownNameError, r"'twin\.tau' is shared with 'exc\.tau' \(one model object\); set 'exc\.tau'"),
     "derived": ({"silent.R": 1.0}, UnknownNameError, r"'silent\.R' is derived from other parameters by net\.derive; set those"),
     "delay": ({"exc->inh.delay": 1.0}, UnknownNameError, r"'exc->inh\.delay'.*compiled"),
-    "initial": ({"exc.v(0)": NAN}, ParameterError, r"exc\.v\(0\) is nan"),
+    "initial": ({"exc.v(0)": NAN}, ParameterError, r"exc\.v\(0\) must be finite, got nan"),
     "between parameters": ({"exc.v_reset": -40.0}, ParameterError, r"v_reset = -40 is not below v_th = -50"),
     "text": ({"exc.tau": "fast"}, (ParameterError, UnitError), r"exc\.tau .*'fast'"),
 }  # fmt: skip
@@ -415,7 +429,11 @@ def test_inputs(sim, name):
 
 
 def test_as_many_cells_as_steps(sim):
-    refuse(lambda: sim.run(0.3, inputs={"exc.I": [1.0, 2.0, 3.0]}), RunError, r"3 values could be one per cell or one per step; say bs\.constant")
+    refuse(
+        lambda: sim.run(0.3, inputs={"exc.I": [1.0, 2.0, 3.0]}),
+        RunError,
+        r"3 values could be one per cell or one per step; say bs\.constant",
+    )
     assert sim.run(0.3, inputs={"exc.I": bs.constant([1.0, 2.0, 3.0])}).complete
 
 
@@ -453,20 +471,32 @@ def test_spike_trains_of_too_many_cells():
     net = bs.Network()
     net.add("e", Leak(), 2)
     net.connect(bs.spike_trains([3.0, 1.0], [5, 0]), "e", Kick(), weight=1.0)
-    refuse(lambda: net.compile().run(1.0), RunError, r"spikes->e: spike 1 is of cell 5, but there are 2 cells \(0\.\.1\)")
+    refuse(
+        lambda: net.compile().run(1.0), RunError, r"spikes->e: spike 1 is of cell 5, but there are 2 cells \(0\.\.1\)"
+    )
 
 
 def test_spike_times_off_the_grid():
     net = bs.Network()
     net.add("s", models.SpikeSource(), 1)
     sim = net.compile(record="s.spikes")
-    with pytest.warns(UserWarning, match=r"input s\.spikes: 1 spike times are off the grid of dt = 0\.1 ms, moved by up to 0\.04 ms"):
+    with pytest.warns(
+        UserWarning, match=r"input s\.spikes: 1 spike times are off the grid of dt = 0\.1 ms, moved by up to 0\.04 ms"
+    ):
         found = sim.run(1.0, inputs={"s.spikes": bs.spike_train([0.64, 0.2])})
     np.testing.assert_allclose(found["s"].times, [0.2, 0.6])
     strict = bs.spike_train([0.64], strict=True)
-    refuse(lambda: sim.run(1.0, inputs={"s.spikes": strict}), RunError, r"off the grid.* choose a dt that fits, or say strict=False")
+    refuse(
+        lambda: sim.run(1.0, inputs={"s.spikes": strict}),
+        RunError,
+        r"off the grid.* choose a dt that fits, or say strict=False",
+    )
     early = bs.spike_train([0.0])
-    refuse(lambda: sim.run(1.0, inputs={"s.spikes": early}), RunError, r"'s\.spikes': a source cannot spike at 0 ms, .*start at 0\.1 ms")
+    refuse(
+        lambda: sim.run(1.0, inputs={"s.spikes": early}),
+        RunError,
+        r"'s\.spikes': a source cannot spike at 0 ms, .*start at 0\.1 ms",
+    )
 
 
 # ---- running (rows 29-30, 33-36, 45) ---------------------------------------------------------------------------------
@@ -513,7 +543,11 @@ def test_keys(sim, name):
 def test_dt_may_not_change_between_runs():
     net = net2()
     net.run(1.0, dt=0.1)
-    refuse(lambda: net.run(1.0, dt=0.2), RunError, r"dt changes from 0\.1 to 0\.2 ms between runs: spikes in flight .*reset=True")
+    refuse(
+        lambda: net.run(1.0, dt=0.2),
+        RunError,
+        r"dt changes from 0\.1 to 0\.2 ms between runs: spikes in flight .*reset=True",
+    )
     assert net.run(1.0, dt=0.2, reset=True).t_start == 0.0
     assert net.run(1.0, dt=0.2).t_start == 1.0
 
@@ -541,7 +575,11 @@ def test_a_second_precision(sim):
 
 
 def test_advance_takes_no_tracers(sim):
-    refuse(lambda: jax.grad(lambda x: jnp.sum(sim.advance(1.0, params={"exc.tau": x})["exc.v"]))(10.0), RunError, r"advance keeps state and cannot be traced; use sim\.run")
+    refuse(
+        lambda: jax.grad(lambda x: jnp.sum(sim.advance(1.0, params={"exc.tau": x})["exc.v"]))(10.0),
+        RunError,
+        r"advance keeps state and cannot be traced; use sim\.run",
+    )
 
 
 def test_step_2e9():
@@ -567,7 +605,11 @@ def test_step_2e9():
     np.testing.assert_array_equal(late["c.c"], early["c.c"])
     np.testing.assert_allclose(late.traces["e.v"].times, (first + 1 + np.arange(20)) * 0.1, atol=1e-6)
     assert int(late.state["step"]) == first + 20
-    refuse(lambda: sim.run(20_000_000.0, state=late.state), RunError, r"the run would end at step 2200000020; at most 2147483646 steps")
+    refuse(
+        lambda: sim.run(20_000_000.0, state=late.state),
+        RunError,
+        r"the run would end at step 2200000020; at most 2147483646 steps",
+    )
 
 
 # ---- not finite (row 39) ---------------------------------------------------------------------------------------------
@@ -594,7 +636,9 @@ def test_infinity_is_found_where_it_begins():
         while np.isfinite(x).all():
             x, steps = x + np.float32(0.1) * x * x, steps + 1
     time = f"{steps * 0.1:g}".replace(".", r"\.")
-    message = rf"wild\.x became infinite in cells 4 at {time} ms\. Reduce dt, check weights and inputs, or use bs\.enable_x64"
+    message = (
+        rf"wild\.x became infinite in cells 4 at {time} ms\. Reduce dt, check weights and inputs, or use bs\.enable_x64"
+    )
     refuse(lambda: sim.run(100.0), NonFiniteError, message)
     refuse(lambda: sim.run(2000.0, {"wild.rate": 1.0}), NonFiniteError, message)
     assert sim.advance(1.0).complete  # an error leaves nothing broken
@@ -615,7 +659,10 @@ def test_nan_in_a_synapse_and_on_an_edge():
         def on_pre(self, w):
             return dict(c=jnp.log(w))
 
-    for synapse, message in ((Log(), r"s->e\.c became nan in cells 1 at 0\.5 ms"), (EdgeLog(), r"s->e\.c became non-finite on edges 1, 3 at 0\.5 ms")):
+    for synapse, message in (
+        (Log(), r"s->e\.c became nan in cells 1 at 0\.5 ms"),
+        (EdgeLog(), r"s->e\.c became non-finite on edges 1, 3 at 0\.5 ms"),
+    ):
         net = bs.Network()
         net.add("s", models.SpikeSource(), 2)
         net.add("e", Leak(), 2)
@@ -637,7 +684,11 @@ def test_a_state_that_is_not_finite_from_the_start():
 
     net = bs.Network()
     net.add("e", Bad(a=[1.0, -1.0]), 2)
-    refuse(lambda: net.compile().run(1.0), NonFiniteError, r"e\.x became nan in cells 1 before the run: initial values must be finite")
+    refuse(
+        lambda: net.compile().run(1.0),
+        NonFiniteError,
+        r"e\.x became nan in cells 1 before the run: initial values must be finite",
+    )
 
 
 def test_traced_runs_say_it_in_the_result():
@@ -665,14 +716,28 @@ def test_checkpoints_of_other_networks(tmp_path):
     sim.advance(1.0, inputs=noise)
     sim.checkpoint(path)
     name = r"a\.h5.*: "
-    refuse(lambda: made(seed=1).restore(path), FileFormatError, name + r"made with dt = 0\.1 ms and seed 0, .* has 0\.1 and 1")
+    refuse(
+        lambda: made(seed=1).restore(path),
+        FileFormatError,
+        name + r"made with dt = 0\.1 ms and seed 0, .* has 0\.1 and 1",
+    )
     refuse(lambda: made(dt=0.5).restore(path), FileFormatError, name + r"made with dt = 0\.1 ms")
     refuse(lambda: made(n=3).restore(path, noise), FileFormatError, name + r".*e \(2 Fire\).*e \(3 Fire\)")
-    refuse(lambda: made(name="f").restore(path, {"f.I": noise["e.I"]}), FileFormatError, name + r".*e \(2 Fire\).*f \(2 Fire\)")
+    refuse(
+        lambda: made(name="f").restore(path, {"f.I": noise["e.I"]}),
+        FileFormatError,
+        name + r".*e \(2 Fire\).*f \(2 Fire\)",
+    )
     refuse(lambda: made(model=models.LIF()).restore(path, noise), FileFormatError, name + r".*Fire.*LIF")
     refuse(lambda: made(synapse=Conductance()).restore(path, noise), FileFormatError, name + r".*Pulse.*Conductance")
-    refuse(lambda: made(delay=0.7).restore(path, noise), FileFormatError, name + r"state.* is the same network\?|" + name + r".*is it the same network")
-    refuse(lambda: made().restore(path), FileFormatError, name + r".*\['e\.I'\].*give restore\(\) the inputs of the run")
+    refuse(
+        lambda: made(delay=0.7).restore(path, noise),
+        FileFormatError,
+        name + r"state.* is the same network\?|" + name + r".*is it the same network",
+    )
+    refuse(
+        lambda: made().restore(path), FileFormatError, name + r".*\['e\.I'\].*give restore\(\) the inputs of the run"
+    )
     with jax.enable_x64(True):
         other = made()
         refuse(lambda: other.restore(path, noise), FileFormatError, name + r".*float32.*float64")
@@ -703,6 +768,10 @@ def test_no_gradient_through_whole_steps():
 
 
 def test_surrogates():
-    refuse(lambda: bs.Surrogate("sigmoidal"), ParameterError, r"no surrogate 'sigmoidal'; did you mean 'sigmoid'\? Known: arctan")
+    refuse(
+        lambda: bs.Surrogate("sigmoidal"),
+        ParameterError,
+        r"no surrogate 'sigmoidal'; did you mean 'sigmoid'\? Known: arctan",
+    )
     refuse(lambda: bs.Surrogate(width=0.0), ParameterError, r"surrogate width 0\.0 must be positive")
     refuse(lambda: bs.Surrogate(width=NAN), ParameterError, r"surrogate width nan must be positive")

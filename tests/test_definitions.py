@@ -20,7 +20,7 @@ def define(base, **body):
 def twice():
     class Bad(Neuron):
         v = bs.state(0.0, "mV")
-        v = bs.state(1.0, "mV")  # noqa: PIE794
+        v = bs.state(1.0, "mV")
 
 
 def v_state(**options):
@@ -129,6 +129,8 @@ def test_equations_are_plain_functions():
 
 def test_inheritance():
     base = define(Neuron, **LEAK)
-    child = type(base)("Child", (base,), {"__module__": __name__, "a": bs.param(2.0, "mV"), "spike": lambda self, v: v - self.a})
+    child = type(base)(
+        "Child", (base,), {"__module__": __name__, "a": bs.param(2.0, "mV"), "spike": lambda self, v: v - self.a}
+    )
     assert list(child.__params__) == ["tau", "a"] and set(child.__methods__) == {"dv", "spike"}
     assert issubclass(DefinitionError, BrainsimError) and issubclass(DefinitionError, TypeError)

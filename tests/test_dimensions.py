@@ -220,7 +220,7 @@ def test_synapses():
     assert "Syn.on_pre returns pA for g, must be nS" in refused(spoil_synapse(w=bs.weight("pA")))
     delta = spoil_synapse(on_pre=lambda self, w: dict(v_post=w))
     assert "Syn.on_pre returns nS for v_post, must be mV" in refused(delta)
-    assert check_units(spoil_synapse(current=lambda self, g: g, __current_unit__="nS"))["current"] == "nS"
+    assert check_units(spoil_synapse(current=lambda self, g: g, current_unit="nS"))["current"] == "nS"
 
 
 def test_outputs_reach_current_times_the_weight():

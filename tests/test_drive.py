@@ -207,7 +207,7 @@ def test_an_empty_spike_train_is_silent():
 
 def test_spike_times_far_out():
     """On the grid of dt stays on the grid after two days, half a step off is noticed."""
-    with pytest.warns(UserWarning, match=r"1 spike times are off the grid of dt = 0\.1 ms, shifted by up to 0\.05 ms"):
+    with pytest.warns(UserWarning, match=r"1 spike times are off the grid of dt = 0\.1 ms, moved by up to 0\.05 ms"):
         bs.spike_train([0.1, 170_000_000.05]).prepare(DT, "x")
     bs.spike_train(np.round(np.arange(3) * DT + 170_000_000.0, 1)).prepare(DT, "x")  # no warning
     with pytest.raises(RunError, match=r"1e\+12 ms .*2147483646 steps"):

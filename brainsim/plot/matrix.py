@@ -40,7 +40,8 @@ def weights(what, ax=None, *, kind="chem", unit=None, labels=None, colorbar=True
         ax.set_yticks(range(shape[0]), names, fontsize=6.5)
     if colorbar:
         label = style.with_unit("mean weight of a pair" if binned else "weight", unit or facts["unit"])
-        extra = np.ma.max(np.ma.abs(image)) > limits["vmax"] * (1 + 1e-9) if image.count() else False
+        top = max(limits["vmax"], -limits["vmin"])
+        extra = np.ma.max(np.ma.abs(image)) > top * (1 + 1e-9) if image.count() else False
         bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.85, pad=0.02, extend=_extension(extra, limits))
         bar.set_label(label, fontsize=10, color=style.INK)
         bar.outline.set(edgecolor=style.GREY, linewidth=0.8)
@@ -51,7 +52,7 @@ def weights(what, ax=None, *, kind="chem", unit=None, labels=None, colorbar=True
 def _extension(beyond, limits) -> str:
     if not beyond:
         return "neither"
-    return "both" if limits["vmin"] < 0 else "max"
+    return "max" if limits["vmin"] == 0 else "min" if limits["vmax"] == 0 else "both"
 
 
 def _edges(what, kind):
@@ -95,14 +96,17 @@ def _block_means(pre, post, weight, shape):
 
 
 def _scale(image):
-    """Colours and limits: diverging around 0 if there are both signs, else darker = stronger; outliers are clipped."""
+    """Colours and limits: diverging around 0, darker = stronger; outliers are clipped, an absent sign takes no colours."""
     colors = extras.load("matplotlib.colors")
     maps = extras.load("matplotlib").colormaps
     values = image.compressed()
     top = float(np.percentile(np.abs(values), 99.5)) if values.size else 1.0
     top = top or float(np.max(np.abs(values), initial=0.0)) or 1.0
-    if np.any(values < 0):
+    if np.any(values < 0) and np.any(values > 0):
         return maps["RdBu_r"].with_extremes(bad="white"), {"vmin": -top, "vmax": top}
+    if np.any(values < 0):  # the blue half, away from white where white is an absent edge
+        blue = maps["RdBu_r"](np.linspace(0.0, 0.4 if np.ma.is_masked(image) else 0.5, 256))
+        return colors.ListedColormap(blue).with_extremes(bad="white"), {"vmin": -top, "vmax": 0.0}
     strong = maps["YlGnBu"](np.linspace(0.3, 1.0, 256))
     if not np.ma.is_masked(image):  # blocks: nothing is white
         strong[:64] = 1 + (strong[64] - 1) * np.linspace(0, 1, 64)[:, None]

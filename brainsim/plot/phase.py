@@ -215,4 +215,8 @@ def _phase_legend(ax, plane, points, paths):
     for kind in dict.fromkeys(p.kind for p in points):
         shape = {"marker": "D" if kind == "saddle" else "o", "mfc": MARKS[kind], "mec": style.INK, "mew": 1.3}
         handles.append(line([], [], linestyle="none", ms=6, label=kind, **shape))
-    style.legend(ax, handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(handles))
+    # below the label of x, so that a title fits above; no wider than the axes, which the layout would shrink
+    width, height = ax.get_window_extent().size / ax.figure.dpi
+    columns = min(max(int(width / 1.15), 2), len(handles))
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.4 / height), "ncols": columns}
+    style.legend(ax, handles=handles, columnspacing=1.2, **place)

@@ -67,8 +67,12 @@ def run(name: str, args) -> dict:
         return dict(error=(done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
     out = json.loads(lines[-1])
     rate = statistics.median(out["rate_hz"])
-    out |= dict(load_before=round(load, 2), median_us=statistics.median(out["us_per_step"]),
-                median_cpu_us=statistics.median(out["cpu_us_per_step"]), median_hz=rate)
+    out |= dict(
+        load_before=round(load, 2),
+        median_us=statistics.median(out["us_per_step"]),
+        median_cpu_us=statistics.median(out["cpu_us_per_step"]),
+        median_hz=rate,
+    )
     return out
 
 
@@ -82,20 +86,26 @@ def check_rates(results: dict[str, dict], cells: int) -> None:
     low, high = (LOW, HIGH) if cells == 4000 else (middle * 2 / 3, middle * 4 / 3)
     for r in results.values():
         if "error" not in r and not low <= r["median_hz"] <= high:
-            r["error"] = (f"rate {r['median_hz']:.1f} Hz is outside {low:.1f}-{high:.1f} Hz: not the same network, "
-                          "no time given")
+            r["error"] = (
+                f"rate {r['median_hz']:.1f} Hz is outside {low:.1f}-{high:.1f} Hz: not the same network, no time given"
+            )
 
 
 def table(results: dict[str, dict], threads: int) -> str:
     timed = {k: r for k, r in results.items() if "error" not in r}
     key = "median_cpu_us" if threads == 1 else "median_us"
     own = timed.get("brainsim", {}).get(key)
-    rows = ["{:34s}{:>9s}{:>9s}{:>10s}{:>10s}{:>10s}{:>12s}{:>7s}".format(
-        "simulator", "version", "rate Hz", "wall us", "cpu us", "least cpu", "x brainsim", "load")]
+    rows = [
+        "{:34s}{:>9s}{:>9s}{:>10s}{:>10s}{:>10s}{:>12s}{:>7s}".format(
+            "simulator", "version", "rate Hz", "wall us", "cpu us", "least cpu", "x brainsim", "load"
+        )
+    ]
     for r in sorted(timed.values(), key=lambda r: r[key]):
         ratio = f"{r[key] / own:.2f}" if own else "-"
-        rows.append(f"{r['simulator']:34s}{r['version']:>9s}{r['median_hz']:9.2f}{r['median_us']:10.1f}{r['median_cpu_us']:10.1f}"
-                    f"{min(r['cpu_us_per_step']):10.1f}{ratio:>12s}{r['load_before']:7.2f}")
+        rows.append(
+            f"{r['simulator']:34s}{r['version']:>9s}{r['median_hz']:9.2f}{r['median_us']:10.1f}{r['median_cpu_us']:10.1f}"
+            f"{min(r['cpu_us_per_step']):10.1f}{ratio:>12s}{r['load_before']:7.2f}"
+        )
     rows += [f"{name}: {r['error']}" for name, r in results.items() if "error" in r]
     return "\n".join(rows)
 

@@ -71,7 +71,8 @@ def main() -> None:
                 simulator="NEST",
                 version=nest.__version__,
                 steps=steps,
-                us_per_step=times, cpu_us_per_step=cpu,
+                us_per_step=times,
+                cpu_us_per_step=cpu,
                 rate_hz=rates,
                 dtype="float64",
             )

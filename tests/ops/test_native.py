@@ -87,7 +87,7 @@ def test_edges_outside_are_an_error_not_a_write(graph, bad):
         lambda: ops.edge_outer(spikes, x, indptr, indices, backend="native"),
     )
     for call in calls:
-        with pytest.raises(jax.errors.JaxRuntimeError, match="an edge points outside"):
+        with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="an edge points outside"):
             jax.block_until_ready(call())
 
 
@@ -97,7 +97,7 @@ def test_too_many_batch_axes_are_refused(graph):
 
     for _ in range(9):
         f = jax.vmap(f)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="at most 8 batch axes"):
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="at most 8 batch axes"):
         jax.block_until_ready(f(jnp.ones((1,) * 9 + (graph.n_pre,))))
 
 

@@ -1,0 +1,109 @@
+"""What `map_scalars` asks of a jaxpr of scalars before any code is made of it. Imports neither numba nor llvmlite."""
+
+import jax
+import numpy as np
+from jax.extend import core
+
+DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
+
+FLOAT, INTEGER, NUMBER, BITS, BOOL = "f", "iu", "fiu", "iub", "b"
+
+# primitive name -> kinds its first operand may have (numpy dtype kinds)
+RULES = {
+    **dict.fromkeys(("add", "add_any", "sub", "mul", "div", "neg", "abs", "sign", "max", "min", "clamp"), NUMBER),
+    **dict.fromkeys(("integer_pow", "square"), NUMBER),
+    **dict.fromkeys(("exp", "exp2", "expm1", "log", "log1p", "logistic", "tanh", "sqrt", "rsqrt"), FLOAT),
+    **dict.fromkeys(("floor", "ceil", "round", "is_finite"), FLOAT),
+    **dict.fromkeys(("rem", "shift_left", "shift_right_logical", "shift_right_arithmetic"), INTEGER),
+    **dict.fromkeys(("and", "or", "xor", "not"), BITS),
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "convert_element_type"), NUMBER + BOOL),
+    **dict.fromkeys(("copy", "copy_p", "stop_gradient"), NUMBER + BOOL),
+    **dict.fromkeys(("broadcast_in_dim", "reshape", "squeeze"), NUMBER + BOOL),
+    "select_n": BOOL,
+}
+# primitives that call a jaxpr, which is inlined -> the parameter that holds it
+CALLS = {
+    **dict.fromkeys(("jit", "pjit", "remat2", "checkpoint"), "jaxpr"),
+    **dict.fromkeys(("closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"), "call_jaxpr"),
+}
+
+
+def inner(eqn):
+    """The jaxpr that an equation calls, as (jaxpr, consts); None for an elementwise equation."""
+    called = eqn.params.get(CALLS.get(eqn.primitive.name, ""))
+    if called is None:
+        return None
+    return (called.jaxpr, called.consts) if isinstance(called, core.ClosedJaxpr) else (called, ())
+
+
+def _fits(atom):
+    aval = atom.aval
+    return getattr(aval, "shape", None) == () and getattr(aval.dtype, "name", "") in DTYPES
+
+
+def _known(eqn):
+    if not all(_fits(a) for a in (*eqn.invars, *eqn.outvars)):
+        return False
+    called = inner(eqn)
+    if called is not None:
+        return supported(called[0]) and all(np.shape(c) == () for c in called[1])
+    name = eqn.primitive.name
+    return name in RULES and eqn.invars[0].aval.dtype.kind in RULES[name]
+
+
+def supported(jaxpr) -> bool:
+    """True where every equation has a native rule for scalars of its dtypes."""
+    atoms = (*jaxpr.constvars, *jaxpr.invars, *jaxpr.outvars)
+    return not jaxpr.effects and all(_fits(a) for a in atoms) and all(_known(e) for e in jaxpr.eqns)
+
+
+def _is_literal(atom):
+    return isinstance(atom, core.Literal)
+
+
+def without_consts(jaxpr):
+    """The jaxpr with its constvars as first invars."""
+    invars, info = [*jaxpr.constvars, *jaxpr.invars], jaxpr.debug_info.with_unknown_names()
+    return jaxpr.replace(constvars=[], invars=invars, debug_info=info)
+
+
+def hoist(jaxpr, mapped):
+    """Split off the equations without a native rule that no mapped value reaches: they run once, in XLA.
+
+    Args:
+        jaxpr: open jaxpr without constvars.
+        mapped: one flag per invar.
+
+    Returns:
+        (once, rest): `once` takes the shared invars, `rest` the invars of `jaxpr` and the results of `once`; None
+        where that does not make `rest` supported.
+    """
+    known = {v for v, m in zip(jaxpr.invars, mapped) if not m}
+    once, rest = [], []
+    for eqn in jaxpr.eqns:
+        shared = all(_is_literal(a) or a in known for a in eqn.invars) and not eqn.effects
+        (once if shared else rest).append(eqn)
+        known.update(eqn.outvars if shared else ())
+    made = {v for e in once for v in e.outvars}
+    wanted = dict.fromkeys(a for e in rest for a in e.invars if not _is_literal(a) and a in made)
+    wanted.update(dict.fromkeys(a for a in jaxpr.outvars if not _is_literal(a) and a in made))
+    wanted = list(wanted)
+    shared = [v for v, m in zip(jaxpr.invars, mapped) if not m]
+    info = jaxpr.debug_info.with_unknown_names()
+    last = jaxpr.replace(eqns=rest, invars=[*jaxpr.invars, *wanted], debug_info=info)
+    if not once or not supported(last):
+        return None
+    return jaxpr.replace(eqns=once, invars=shared, outvars=wanted, debug_info=info), last
+
+
+def evaluate(jaxpr, *operands):
+    """The results of an open jaxpr without constvars, as a list; custom derivatives stay what they are."""
+    return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, ()))(*operands)
+
+
+def mapped_form(jaxpr, mapped, n, *operands):
+    """The pure XLA form: jax.vmap over the operands whose flag is set, results broadcast to (n, ...)."""
+    axes = tuple(0 if m else None for m in mapped)
+    if not any(mapped):
+        return [jax.numpy.broadcast_to(x, (n, *np.shape(x))) for x in evaluate(jaxpr, *operands)]
+    return jax.vmap(lambda *xs: evaluate(jaxpr, *xs), in_axes=axes, axis_size=n)(*operands)
