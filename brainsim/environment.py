@@ -63,7 +63,7 @@ def _coupling_sums(s, c, z, env, sent):
     history = s.old["sent"][c.tag]
     if c.delay is None:
         return {**total, **delayed_sums(history, s.now - 1, weights, rows, c.depth)}
-    row = jnp.mod(s.now - c.delay, c.depth)
+    row = jnp.mod(s.now - 1 - c.delay, c.depth)
     x = {k: jax.lax.dynamic_index_in_dim(h, row, keepdims=False) for k, h in history.items()}
     return {**total, **weighted_sums(x, weights, rows)}
 

@@ -23,9 +23,9 @@ class Surrogate:
     Args:
         name: "fast_sigmoid", "sigmoid", "arctan" or "triangular".
         width: scale in the unit of `spike(...)`; psi(x) = shape(x / width) / width, of unit area.
-        detach_reset: no gradient through the reset. With small steps a cell is near its threshold for many of them, and the
-            derivatives of its resets multiply to overflow (Zenke & Vogels 2021, 10.1162/neco_a_01367). The smooth form
-            keeps it, so that finite differences agree.
+        detach_reset: no gradient through the reset. With small steps a cell is near its threshold for many of them, and
+            the derivatives of its resets multiply to overflow (Zenke & Vogels 2021, 10.1162/neco_a_01367). The smooth
+            form keeps it, so that finite differences agree.
     """
 
     name: str = "sigmoid"

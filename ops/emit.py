@@ -25,7 +25,7 @@ from .emit_rules import EMIT
 
 BYTES, WORDS = I8.as_pointer(), I64.as_pointer()
 ARGUMENTS, RESULTS = 9, 14  # words of the call frame
-MULTIPLIED = ("mul", "square")
+MULTIPLIED, ADDED = ("mul", "square"), ("add", "add_any", "sub")
 
 
 @functools.cache
@@ -107,8 +107,6 @@ class _Walk:
 
     def _contracted(self, g, eqn, values):
         """x * y + z as one fused operation where the product has no other reader; None where there is none."""
-        if not g.has_fma:
-            return None
         for i in (0, 1):
             atom = eqn.invars[i]
             if isinstance(atom, core.Literal) or atom not in self.products or self.uses[atom] != 1:
@@ -118,6 +116,26 @@ class _Walk:
                 x, z = (x, g.b.fneg(z)) if i == 0 else (g.b.fneg(x), z)
             return g.fma(x, y, z)
         return None
+
+    def _divided(self, g, eqn, values):
+        """x / y by a shared y, from 1 / y with one correction (Markstein): a division is ten times slower."""
+        if eqn.primitive.name != "div" or self.read(eqn.invars[1])[1]:
+            return None
+        (x, y), atom = values, eqn.invars[1]
+        if isinstance(atom, core.Literal):
+            inverse = self._inverse(atom)
+        else:
+            inverse = self.splats.setdefault(("inverse", atom), None) or self._inverse(atom)
+            self.splats["inverse", atom] = inverse
+        q = g.b.fmul(x, inverse)
+        left = g.b.fneg(g.fma(q, y, g.b.fneg(x)))
+        exact = g.fma(left, inverse, q)
+        return g.b.select(g.b.fcmp_ordered("ord", exact, exact), exact, q)  # inf and 0 have no correction
+
+    def _inverse(self, atom):
+        one = self.before.const(atom.aval.dtype, 1)
+        splat = Lanes(self.before.b, self.inside.width, True).splat
+        return splat(self.before.b.fdiv(one, self.read(atom)[0]))
 
 
 def _width(jaxpr, size):

@@ -64,25 +64,29 @@ def _exp_minus_one(g, r, dtype):
     return g.fma(g.b.fmul(r, r), g.horner(r, _series(dtype), dtype), r)
 
 
-def _two_to(g, k, r, x, low, dtype):
-    """2^k e^r; 0 where x is below `low`: a result below the smallest normal number is flushed, as XLA does."""
-    y = g.b.fadd(_exp_minus_one(g, r, dtype), g.const(dtype, 1))
-    y = g.b.fmul(g.b.fadd(y, y), _half_power(g, k, dtype))  # in halves: 2^k overflows one step before the result
+def _two_to(g, k, r, x, low, high, dtype):
+    """2^k e^r, k added to the exponent: inf where x is above `high`, nan at nan, and 0 where x is below `low`.
+
+    A result below the smallest normal number is flushed, as XLA does.
+    """
+    p = g.b.fadd(_exp_minus_one(g, r, dtype), g.const(dtype, 1))
+    y = g.b.add(g.as_bits(p, dtype), g.b.shl(k, g.ints(dtype, np.finfo(dtype).nmant)))
+    inside = g.b.fcmp_ordered("<=", x, g.const(dtype, high))
+    y = g.b.select(inside, g.as_float(y, dtype), g.b.fadd(x, g.const(dtype, np.inf)))
     return g.b.select(g.below(x, g.const(dtype, low)), g.const(dtype, 0), y)
 
 
 def exp(g, x, dtype):
-    low, high = (-87.33654, 89.0) if dtype.itemsize == 4 else (-708.3964185322641, 710.0)
-    x = _below(g, x, high, dtype)
-    return _two_to(g, *_reduced(g, x, dtype), x, low, dtype)
+    low, high = (-87.33654, 88.72283) if dtype.itemsize == 4 else (-708.3964185322641, 709.782712893384)
+    return _two_to(g, *_reduced(g, x, dtype), x, low, high, dtype)
 
 
 def exp2(g, x, dtype):
-    low, high = (-126.0, 128.0) if dtype.itemsize == 4 else (-1022.0, 1024.0)
-    x = _below(g, x, high, dtype)
     n, k = _nearest(g, x, dtype)
     r = g.b.fmul(g.b.fsub(x, n), g.const(dtype, math.log(2)))
-    return _two_to(g, k, r, x, low, dtype)
+    info = np.finfo(dtype)
+    high = np.nextafter(np.asarray(info.maxexp, dtype), np.asarray(0, dtype))
+    return _two_to(g, k, r, x, info.minexp, high, dtype)
 
 
 def expm1(g, x, dtype):

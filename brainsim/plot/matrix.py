@@ -96,7 +96,7 @@ def _block_means(pre, post, weight, shape):
 
 
 def _scale(image):
-    """Colours and limits: diverging around 0, darker = stronger; outliers are clipped, an absent sign takes no colours."""
+    """Colours and limits: diverging around 0, darker = stronger; outliers clipped, an absent sign takes no colours."""
     colors = extras.load("matplotlib.colors")
     maps = extras.load("matplotlib").colormaps
     values = image.compressed()
