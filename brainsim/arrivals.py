@@ -96,16 +96,24 @@ def remember(s, spikes):
     history = dict(s.old["history"])
     if "spikes" in history:
         history["spikes"] = push(history["spikes"], all_spikes(program, spikes), s.now)
+    terminals = {sender.terminal.tag: sender.terminal for sender in program.sent.values()}
+    # all of them before any state changes: what is sent is the value at the spike
+    increments = {tag: _at_spikes(s, terminal, spikes) for tag, terminal in terminals.items()}
     for name, sender in program.sent.items():
-        values = _values_at_source(s, sender, spikes)
-        if values is not None:
-            history[name] = push(history[name], values, s.now)
+        g, made = sender.terminal.group, increments[sender.terminal.tag]
+        if sender.key is not None:
+            whole = jnp.zeros((program.layout.n_sources,), dtype())
+            whole = jax.lax.dynamic_update_slice(whole, made[sender.key], (g.source_start,))
+            history[name] = push(history[name], whole, s.now)
+        for key in sender.own:
+            state = f"{sender.terminal.tag}/{key}"
+            s.z[g.index][state] = s.z[g.index][state] + made[key]
     s.new["history"] = history
     sent = dict(s.old["sent"])
-    env = None
     for c in program.couplings:
         if c.depth:
-            env = env or {g.index: {"t": s.time(), "dt": jnp.asarray(program.dt, dtype())} for g in program.groups}
+            clock = {"t": s.time() + program.dt, "dt": jnp.asarray(program.dt, dtype())}
+            env = {g.index: clock for g in program.groups}
             now = outputs(s, c.terminal, s.z, env, c.moving)
             sent[c.tag] = {k: push(h, now[k], s.now) for k, h in sent[c.tag].items()}
     s.new["sent"] = sent
@@ -123,24 +131,14 @@ def push(history, row, now):
     return jax.lax.dynamic_update_index_in_dim(history, row, jnp.mod(now, history.shape[0]), 0)
 
 
-def _values_at_source(s, sender, spikes):
-    """Spikes times what `on_pre` computes at the source, for unit weight; and the increments of source states."""
-    g, terminal = sender.terminal.group, sender.terminal
-    fired = spikes[g.index]
+def _at_spikes(s, terminal, spikes):
+    """What `on_pre` computes at the sources for unit weight, where they fired."""
+    g, time = terminal.group, {"t": s.time() + s.program.dt, "dt": jnp.asarray(s.program.dt, dtype())}
 
     def one(z, bound):
-        synapse = terminal.synapse.__bind__(bound)
-        values = {
-            **cell.terminal_values(terminal, z, {"t": s.time(), "dt": jnp.asarray(s.program.dt, dtype())}),
-            "w": jnp.ones((), dtype()),
-        }
-        return {k: jnp.asarray(v, dtype()) for k, v in synapse.call("on_pre", values).items()}
+        values = {**cell.terminal_values(terminal, z, time), "w": jnp.ones((), dtype())}
+        made = terminal.synapse.__bind__(bound).call("on_pre", values)
+        return {k: jnp.asarray(v, dtype()) for k, v in made.items()}
 
     made = map_cells(one, g.n, s.z[g.index], s.ready["bound"][terminal.tag])
-    for key in sender.own:
-        name = f"{terminal.tag}/{key}"
-        s.z[g.index][name] = s.z[g.index][name] + _where_hit(fired, made[key])
-    if sender.key is None:
-        return None
-    whole = jnp.zeros((s.program.layout.n_sources,), dtype())
-    return jax.lax.dynamic_update_slice(whole, _where_hit(fired, made[sender.key]), (g.source_start,))
+    return {k: _where_hit(spikes[g.index], v) for k, v in made.items()}

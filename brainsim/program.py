@@ -107,9 +107,18 @@ def axes_of(tree):
     return jax.tree.map(lambda x: None if jnp.ndim(x) == 0 else 0, tree)
 
 
-def map_cells(function, n, *args):
-    """Map a function of scalars over the n cells of a group; results that no mapped value reaches are broadcast."""
-    axes = tuple(axes_of(a) for a in args)
-    if all(a is None for a in jax.tree.leaves(axes, is_leaf=lambda x: x is None)):
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (n,)), function(*args))
-    return jax.vmap(function, in_axes=axes, axis_size=n)(*args)
+def map_cells(function, n, *args, kept=()):
+    """Map a function of scalars over the n cells of a group; results that no mapped value reaches are broadcast.
+
+    Args:
+        kept: pairs of paths (into `args`, into the result) of one variable before and after, which may share its memory.
+    """
+    from .ops.fused import map_scalars
+
+    place = {jax.tree_util.keystr(k): i for i, (k, _) in enumerate(jax.tree_util.tree_leaves_with_path(args))}
+    donate = []
+    if kept:
+        shape = jax.eval_shape(lambda *a: function(*jax.tree.map(lambda x: x if jnp.ndim(x) == 0 else x[0], a)), *args)
+        result = {jax.tree_util.keystr(k): i for i, (k, _) in enumerate(jax.tree_util.tree_leaves_with_path(shape))}
+        donate = [(place[a], result[b]) for a, b in kept if a in place and b in result]
+    return map_scalars(function, n, *args, donate=donate)

@@ -121,8 +121,10 @@ def _local_step(s, g, env):
     def one(z, parts, env, bound, xi, table, old):
         return cell_step.integrate_and_fire(s.program, g, z, parts, env, bound, xi, table, old)
 
-    before = s.old["z"][g.index]
-    return map_cells(one, g.n, before, s.parts.get(g.index, {}), env, _bound(s, g), xi, table, _old(s, g))
+    before, old = s.old["z"][g.index], _old(s, g)
+    kept = [(f"[0]['{k}']", f"['z']['{k}']") for k in before]
+    kept += [(f"[6]['{k}']", f"['{k}']") for k in ("refractory", "distance") if k in old]
+    return map_cells(one, g.n, before, s.parts.get(g.index, {}), env, _bound(s, g), xi, table, old, kept=kept)
 
 
 def _fire(s, g, start, moved, env):

@@ -106,6 +106,13 @@ def edge_blocks(layout, projections, receivers, steps):
                 f"{p.name}: {cls.__name__} is symmetric and evaluated on edges; write output(...) "
                 f"and current(...) instead"
             )
+        asked = {*cls.__methods__.get("on_pre", ()), *cls.__increments__}
+        away = sorted(n for n, s in cls.__states__.items() if s.on == "pre" and n in asked)
+        if away:
+            raise CompileError(
+                f"{p.name}: {cls.__name__}.on_pre uses {', '.join(away)}, which lives on the source, but is evaluated "
+                f"on edges when a spike arrives; declare it on='edge'"
+            )
         args = cls.__methods__.get("current", ())
         on = "current" in cls.__methods__ and not cell.per_target(cls)
         deposits = {}

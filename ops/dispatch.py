@@ -10,7 +10,7 @@ import warnings
 
 from . import native
 
-OPERATORS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer")
+OPERATORS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer", "map_scalars")
 BACKENDS = ("reference", "xla", "native")
 AUTO = "auto"
 VARIABLE = "BRAINSIM_OPS"

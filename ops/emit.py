@@ -47,7 +47,7 @@ class _Walk:
 
     def __init__(self, before, inside):
         self.before, self.inside, self.values = before, inside, {}
-        self.splats, self.products, self.uses = {}, {}, collections.Counter()
+        self.splats, self.products, self.uses = {}, {}, {}
 
     def read(self, atom):
         """(scalar or lanes, is mapped)."""
@@ -68,9 +68,8 @@ class _Walk:
         return self.splats[atom]
 
     def run(self, jaxpr):
-        for eqn in jaxpr.eqns:
-            self.uses.update(a for a in eqn.invars if not isinstance(a, core.Literal))
-        self.uses.update(a for a in jaxpr.outvars if not isinstance(a, core.Literal))
+        read = [a for e in jaxpr.eqns for a in e.invars] + list(jaxpr.outvars)
+        self.uses.update(collections.Counter(a for a in read if not isinstance(a, core.Literal)))
         for eqn in jaxpr.eqns:
             called = scalar_graph.inner(eqn)
             self._inline(eqn, *called) if called else self._emit(eqn)
@@ -98,15 +97,15 @@ class _Walk:
         name, is_float = eqn.primitive.name, out.aval.dtype.kind == "f"
         self.splats.pop(out, None)
         self.products.pop(out, None)
-        made = (
-            self._contracted(g, eqn, values) if is_mapped and is_float and name in ("add", "add_any", "sub") else None
-        )
+        made = self._contracted(g, eqn, values) if is_mapped and is_float and name in ADDED else None
         self.values[out] = (EMIT[name](g, eqn, *values) if made is None else made), is_mapped
         if is_mapped and is_float and name in MULTIPLIED:
             self.products[out] = values[0], values[-1]
 
     def _contracted(self, g, eqn, values):
         """x * y + z as one fused operation where the product has no other reader; None where there is none."""
+        if not g.has_fma:
+            return None
         for i in (0, 1):
             atom = eqn.invars[i]
             if isinstance(atom, core.Literal) or atom not in self.products or self.uses[atom] != 1:
@@ -117,36 +116,16 @@ class _Walk:
             return g.fma(x, y, z)
         return None
 
-    def _divided(self, g, eqn, values):
-        """x / y by a shared y, from 1 / y with one correction (Markstein): a division is ten times slower."""
-        if eqn.primitive.name != "div" or self.read(eqn.invars[1])[1]:
-            return None
-        (x, y), atom = values, eqn.invars[1]
-        if isinstance(atom, core.Literal):
-            inverse = self._inverse(atom)
-        else:
-            inverse = self.splats.setdefault(("inverse", atom), None) or self._inverse(atom)
-            self.splats["inverse", atom] = inverse
-        q = g.b.fmul(x, inverse)
-        left = g.b.fneg(g.fma(q, y, g.b.fneg(x)))
-        exact = g.fma(left, inverse, q)
-        return g.b.select(g.b.fcmp_ordered("ord", exact, exact), exact, q)  # inf and 0 have no correction
-
-    def _inverse(self, atom):
-        one = self.before.const(atom.aval.dtype, 1)
-        splat = Lanes(self.before.b, self.inside.width, True).splat
-        return splat(self.before.b.fdiv(one, self.read(atom)[0]))
-
 
 def _width(jaxpr, size):
-    """Lanes per block: one register of the widest number that occurs."""
+    """Lanes per block: several registers of the widest number that occurs, so that independent chains overlap."""
     widest, stack = 4, [jaxpr]
     while stack:
         each = stack.pop()
         stack.extend(scalar_graph.inner(e)[0] for e in each.eqns if scalar_graph.inner(e))
         variables = [*each.invars, *(v for e in each.eqns for v in e.outvars)]
         widest = max([widest, *(v.aval.dtype.itemsize for v in variables)])
-    return size // widest
+    return (4 if size == 64 else 2) * size // widest
 
 
 def _address(b, table, i, kind):
@@ -155,12 +134,9 @@ def _address(b, table, i, kind):
 
 
 def _load(g, pointer, dtype):
-    value = g.b.load(g.b.bitcast(pointer, g.type(memory_type(dtype)).as_pointer()), align=dtype.itemsize)
-    return (
-        g.b.icmp_unsigned("!=", value, g.type(I8)(0) if not g.width else g.const("int8", 0))
-        if dtype.kind == "b"
-        else value
-    )
+    kind = g.type(memory_type(dtype))
+    value = g.b.load(g.b.bitcast(pointer, kind.as_pointer()), align=dtype.itemsize)
+    return g.b.icmp_unsigned("!=", value, ir.Constant(kind, None)) if dtype.kind == "b" else value
 
 
 def _store(g, value, pointer, dtype):

@@ -112,9 +112,12 @@ def _dispatch(jaxpr, operands, mapped, n, pairs, asked):
         parts = scalar_graph.hoist(jaxpr, mapped)
         if parts is None:
             return scalar_graph.mapped_form(jaxpr, mapped, n, *operands)
-        once, jaxpr = parts
+        once, jaxpr, kept = parts
         made = scalar_graph.evaluate(once, *(x for x, m in zip(operands, mapped) if not m))
-        operands, mapped = [*operands, *made], [*mapped, *[False] * len(made)]
+        where = {i: k for k, i in enumerate(i for i, u in enumerate(kept) if u)}
+        pairs = {where[i]: o for i, o in pairs.items() if i in where}
+        operands = [*(x for x, u in zip(operands, kept) if u), *made]
+        mapped = [*(m for m, u in zip(mapped, kept) if u), *[False] * len(made)]
     ready = {o: _ready(a, jaxpr, operands, n) for o, a in enumerate(jaxpr.outvars) if _is_given(a, jaxpr)}
     needed = [o not in ready for o in range(len(jaxpr.outvars))]
     jaxpr, used = pe.dce_jaxpr(jaxpr, needed)

@@ -75,8 +75,8 @@ def hoist(jaxpr, mapped):
         mapped: one flag per invar.
 
     Returns:
-        (once, rest): `once` takes the shared invars, `rest` the invars of `jaxpr` and the results of `once`; None
-        where that does not make `rest` supported.
+        (once, rest, kept): `once` takes the shared invars; `rest` the kept invars of `jaxpr`, one flag each, and the
+        results of `once`. None where that does not make `rest` supported.
     """
     known = {v for v, m in zip(jaxpr.invars, mapped) if not m}
     once, rest = [], []
@@ -84,16 +84,16 @@ def hoist(jaxpr, mapped):
         shared = all(_is_literal(a) or a in known for a in eqn.invars) and not eqn.effects
         (once if shared else rest).append(eqn)
         known.update(eqn.outvars if shared else ())
+    read = dict.fromkeys(a for a in (*(a for e in rest for a in e.invars), *jaxpr.outvars) if not _is_literal(a))
     made = {v for e in once for v in e.outvars}
-    wanted = dict.fromkeys(a for e in rest for a in e.invars if not _is_literal(a) and a in made)
-    wanted.update(dict.fromkeys(a for a in jaxpr.outvars if not _is_literal(a) and a in made))
-    wanted = list(wanted)
+    wanted, kept = [v for v in read if v in made], [v in read for v in jaxpr.invars]
     shared = [v for v, m in zip(jaxpr.invars, mapped) if not m]
     info = jaxpr.debug_info.with_unknown_names()
-    last = jaxpr.replace(eqns=rest, invars=[*jaxpr.invars, *wanted], debug_info=info)
-    if not once or not supported(last):
+    invars = [*(v for v, k in zip(jaxpr.invars, kept) if k), *wanted]
+    last = jaxpr.replace(eqns=rest, invars=invars, debug_info=info)
+    if not supported(last):
         return None
-    return jaxpr.replace(eqns=once, invars=shared, outvars=wanted, debug_info=info), last
+    return jaxpr.replace(eqns=once, invars=shared, outvars=wanted, debug_info=info), last, kept
 
 
 def evaluate(jaxpr, *operands):

@@ -9,7 +9,7 @@ SINGLE = 8  # up to this many cells get a line of their own
 MAX_SAMPLES = 20_000  # longer lines are drawn by the extremes of short stretches
 
 
-def trace(result, name: str, cells=None, ax=None, *, spikes="auto", stack=None, window=None):
+def trace(result, name: str, cells=None, ax=None, *, spikes="auto", stack=None, window=None, color=None):
     """A recorded variable over time, a line a cell.
 
     Args:
@@ -20,6 +20,7 @@ def trace(result, name: str, cells=None, ax=None, *, spikes="auto", stack=None, 
             -20 mV (integrate-and-fire models, whose spikes are not in the voltage); False never.
         stack: lines below each other with a scale bar instead of on one axis; default for 2 to 8 spiking cells.
         window: (start, stop) in ms; default all.
+        color: of the lines; default that of the population.
     """
     if name not in result.traces:
         raise UnknownNameError(unknown("trace", name, result.traces))
@@ -30,7 +31,7 @@ def trace(result, name: str, cells=None, ax=None, *, spikes="auto", stack=None, 
     start, stop = window or (result.t_start, result.t_stop)
     inside = (record.times >= start) & (record.times <= stop)
     times, values = record.times[inside], np.stack([record.of(int(c))[inside] for c in cells], axis=1)
-    ax, colour = style.new_axes(ax, (7.2, 2.6)), style.colour_of(population, style.colours(result))
+    ax, colour = style.new_axes(ax, (7.2, 2.6)), color or style.colour_of(population, style.colours(result))
     painted = _painted(result, population, record, values, spikes)
     stack = (painted is not None and 1 < len(cells) <= SINGLE) if stack is None else stack
     step = _spread(values, painted) if stack else 0.0
