@@ -111,7 +111,7 @@ def map_cells(function, n, *args, kept=()):
     """Map a function of scalars over the n cells of a group; results that no mapped value reaches are broadcast.
 
     Args:
-        kept: pairs of paths (into `args`, into the result) of one variable before and after, which may share its memory.
+        kept: pairs of paths (into `args`, into the result) of one variable before and after: they may share memory.
     """
     from .ops.fused import map_scalars
 
