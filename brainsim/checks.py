@@ -79,7 +79,8 @@ def merge(net, program: Program, specs, known: dict, given) -> dict:
             raise ParameterError(f"{name} has shape {np.shape(value)}; give {wanted}")
         if not isinstance(value, jax.core.Tracer):
             check_bounds(np.asarray(value, float), spec, name)
-        values[name] = jnp.asarray(value, dtype())
+        # not jnp.asarray: under jit it would turn a known value into a traced one
+        values[name] = jnp.asarray(value, dtype()) if isinstance(value, jax.Array) else np.asarray(value, dtype())
     merged = {**known, **values}
     _check_between(net, program, values, merged)
     return merged

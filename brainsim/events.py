@@ -37,7 +37,7 @@ class Poisson(Drive):
         made = replace(self, **{name: value})
         if isinstance(value, jax.core.Tracer):
             return made
-        most = float(np.max(value, initial=0.0))
+        most = float(np.max(np.asarray(value), initial=0.0))
         # a power of two, so that a slowly growing rate is not compiled again and again
         return made if most <= (self.most or 0.0) * (1 + 1e-5) else replace(made, most=2.0 ** np.ceil(np.log2(most)))
 

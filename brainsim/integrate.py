@@ -9,6 +9,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import expm
 
 from .errors import CompileError, unknown
@@ -51,7 +52,9 @@ def exponential_euler(f, z, dt, noise, xi, skip=()):
 
 
 def propagators(f, names, dt, held=()):
-    """E = exp(A h) and P = integral_0^h exp(A s) ds of the linear system dz/dt = A z + b; held states do not move.
+    """E - 1 and P of the linear system dz/dt = A z + b, with E = exp(A h) and P the integral of exp(A s) from 0 to h.
+
+    E - 1 = P A keeps its precision where E is near 1; held states do not move.
 
     Args:
         f: derivative with every input at zero; dict of scalars -> dict.
@@ -66,12 +69,12 @@ def propagators(f, names, dt, held=()):
     a = jax.jacfwd(vector)(jnp.stack([zero[n] for n in names]))
     keep = jnp.asarray([n not in held for n in names], a.dtype)
     block = jnp.zeros((2 * k, 2 * k), a.dtype).at[:k, :k].set(a * dt).at[:k, k:].set(jnp.diag(keep) * dt)
-    full = expm(block)
-    return full[:k, :k], full[:k, k:]
+    p = expm(block)[:k, k:]
+    return p @ a, p
 
 
 def entries(matrices, names, pattern) -> dict:
-    """The entries of (E, P) that can differ from zero: (row, column) -> (e, p), each a scalar or one value per cell."""
+    """The entries of (E - 1, P) that can differ from zero: (row, column) -> (e, p), each a scalar or one value per cell."""
     e, p = matrices
     place = {n: i for i, n in enumerate(names)}
     return {
@@ -80,7 +83,7 @@ def entries(matrices, names, pattern) -> dict:
 
 
 def exact_step(z, b, coefficients, held=None):
-    """z -> E z + P b; where `held`, with the propagators of the system with clamped states.
+    """z -> z + (E - 1) z + P b; where `held`, with the propagators of the system with clamped states.
 
     Args:
         b: constant part of the derivative in this step.
@@ -88,11 +91,11 @@ def exact_step(z, b, coefficients, held=None):
     """
 
     def apply(table):
-        out = {n: 0.0 for n in z}
+        change = {n: 0.0 for n in z}
         for name, (e, p) in table.items():
             n, m = name.split("<")
-            out[n] = out[n] + e * z[m] + p * b[m]
-        return out
+            change[n] = change[n] + e * z[m] + p * b[m]
+        return {n: z[n] + change[n] for n in z}
 
     free = apply(coefficients["free"])
     if held is None or "held" not in coefficients:
@@ -141,8 +144,8 @@ def staged_step(method, f, z, t, dt, noise=None):
 
 def rosenbrock(f, z, t, dt):
     """ROS2 with the L-stable gamma = 1 - 1/sqrt(2) and the full Jacobian of the coupled system."""
-    flat, restore = jax.flatten_util.ravel_pytree(z)
-    g = lambda y, t: jax.flatten_util.ravel_pytree(f(restore(y), t))[0]
+    flat, restore = ravel_pytree(z)
+    g = lambda y, t: ravel_pytree(f(restore(y), t))[0]
     gamma = 1.0 - 2.0**-0.5
     jacobian = jax.jacfwd(g)(flat, t)
     rate = jax.jvp(lambda s: g(flat, s), (t,), (jnp.ones_like(t),))[1]

@@ -263,11 +263,11 @@ class TracedResult:
         return {name: jnp.mean(s) * (1e3 / self.dt) for name, s in self.spikes.items()}
 
     def __getitem__(self, name):
-        for held in (self.spikes, self.summaries):
-            if name.removesuffix(".spikes") in held:
-                return held[name.removesuffix(".spikes")]
         if name in self.traces:
             return self.traces[name].values
+        for held in (self.summaries, self.spikes):
+            if name.removesuffix(".spikes") in held:
+                return held[name.removesuffix(".spikes")]
         from .errors import UnknownNameError
 
         raise UnknownNameError(unknown("record", name, [*self.spikes, *self.traces, *self.summaries]))

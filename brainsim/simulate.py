@@ -110,7 +110,8 @@ class Simulation:
             raise RunError(f"the run would end at step {first + n}; at most {MAX_STEPS} steps of {self.dt:g} ms")
         drives = drives_of(self.program, self.feeds, inputs, params, first, n)
         seed = seed_words(key)
-        if _is_traced((params, drives, state, seed)):
+        if _is_traced((params, drives, state, seed)) or _is_traced(jax.lax.add(np.int32(0), np.int32(0))):
+            # the second: inside jit or scan even a run of known values cannot be driven from the host
             return self._run_traced(n, params, drives, state, seed, first)
         return self._run_host(n, params, drives, state, seed, progress, stream)
 
@@ -124,7 +125,7 @@ class Simulation:
         n = int(n)
         if off:
             raise RunError(
-                f"duration = {duration:g} ms is not a multiple of dt = {self.dt:g} ms; write {n * self.dt:g}"
+                f"duration = {duration:g} ms is not a multiple of dt = {self.dt:g} ms; write {max(1, n) * self.dt:g}"
             )
         if n % self.chunk.stride:
             raise RunError(
@@ -149,6 +150,7 @@ class Simulation:
     def _run_traced(self, n, params, drives, state, seed, first):
         ready = prepare(self.program, self.topology, params)
         state = self._begin(params, drives, state, self._initial)
+        begun = state["step"] if _is_traced(state["step"]) else first
         step = self.chunk.step(ready, self.topology, drives, seed)
         keyed = self.chunk.keyed("spikes", "trace", "mean")
 
@@ -164,7 +166,7 @@ class Simulation:
             elif r.kind == "mean":
                 out["summaries"][r.name] = ys[key].mean(0)
             else:
-                times = (first + np.arange(1, n // r.every + 1) * r.every) * self.dt
+                times = (begun + np.arange(1, n // r.every + 1) * r.every) * self.dt
                 out["traces"][r.name] = TracedTrace(ys[key][r.every - 1 :: r.every], jnp.asarray(times, dtype()))
         return TracedResult(state=state, ok=finite(state), dt=self.dt, **out)
 

@@ -22,6 +22,8 @@ def warn_if_unstable(program: Program, params: dict) -> None:
         return
     matrices = jax.jit(lambda params: _jacobians(program, groups, params))(params)
     for g in groups:
+        if g.index not in matrices:  # cells without states, such as sources
+            continue
         method, a = program.methods[g.index], np.linalg.eigvals(np.asarray(matrices[g.index], np.float64)).ravel()
         growth = np.abs(np.polyval(GROWTH[method][::-1], a * program.dt))
         bad = a[np.isfinite(a) & (a.real < 0) & (growth > 1.0001) & (np.abs(a) * program.dt > 0.1)]

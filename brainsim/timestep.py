@@ -115,7 +115,7 @@ def _old(s, g):
 
 def _local_step(s, g, env):
     noisy = [m[len("noise_") :] for m in g.model.__methods__ if m.startswith("noise_")]
-    xi = {n: random.normal(s.stream(f"{g.label}.{n}"), s.now, g.n).astype(dtype()) for n in noisy}
+    xi = {n: _normal(s, g, n) for n in noisy}
     table = s.ready["propagators"].get(g.index, {})
 
     def one(z, parts, env, bound, xi, table, old):
@@ -125,6 +125,11 @@ def _local_step(s, g, env):
     kept = [(f"[0]['{k}']", f"['z']['{k}']") for k in before]
     kept += [(f"[6]['{k}']", f"['{k}']") for k in ("refractory", "distance") if k in old]
     return map_cells(one, g.n, before, s.parts.get(g.index, {}), env, _bound(s, g), xi, table, old, kept=kept)
+
+
+def _normal(s, g, name):
+    """Standard normal numbers for a noisy state; every population has its own stream, so that others change nothing."""
+    return jnp.concatenate([random.normal(s.stream(f"{m.name}.{name}"), s.now, m.n, dtype()) for m in g.members])
 
 
 def _fire(s, g, start, moved, env):
@@ -137,10 +142,10 @@ def _fire(s, g, start, moved, env):
 
     if not _wants_key(g):
         return map_cells(lambda *args: one(*args, None), g.n, start, moved, env, _bound(s, g), old)
-    base = jax.random.wrap_key_data(s.stream(f"{g.label}.spike"), impl="threefry2x32")
-    keys = jax.random.split(jax.random.fold_in(base, s.now), g.n)
+    bases = [jax.random.wrap_key_data(s.stream(f"{m.name}.spike"), impl="threefry2x32") for m in g.members]
+    keys = [jax.random.split(jax.random.fold_in(base, s.now), m.n) for base, m in zip(bases, g.members)]
     args = (start, moved, env, _bound(s, g), old)
-    return jax.vmap(one, in_axes=(*map(axes_of, args), 0), axis_size=g.n)(*args, keys)
+    return jax.vmap(one, in_axes=(*map(axes_of, args), 0), axis_size=g.n)(*args, jnp.concatenate(keys))
 
 
 def _staged(s, method, groups, start, t):
@@ -189,7 +194,7 @@ def _kick(s, groups, t):
             bound = _bound(s, g)
             one = lambda z, env, bound, g=g: cell.diffusion(program, g, z, env, bound)
             size = map_cells(one, g.n, z[g.index], env[g.index], bound)
-            xi = {n: random.normal(s.stream(f"{g.label}.{n}"), s.now, g.n).astype(dtype()) for n in size}
+            xi = {n: _normal(s, g, n) for n in size}
             out[g.index] = {
                 k: size[k] * xi[k] * jnp.sqrt(jnp.asarray(program.dt, dtype())) if k in size else jnp.zeros_like(v)
                 for k, v in z[g.index].items()

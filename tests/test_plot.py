@@ -134,6 +134,7 @@ def test_trace_has_units_and_paints_spikes():
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), result.traces["exc.v"].of(3))
     assert len(ax.collections[0].get_segments()) == len(result["exc"].of(3))
     assert colour(ax.lines[0].get_color()) == plot.PALETTE[0]
+    assert colour(plot.trace(result, "exc.v", cells=[3], color=plot.PALETTE[1]).lines[0].get_color()) == plot.PALETTE[1]
     assert not plot.trace(result, "exc.v", cells=[3], spikes=False).collections
     assert not plot.trace(make(high=20.0), "exc.v", cells=[3]).collections  # the action potential is in the voltage
     smoke(ax)

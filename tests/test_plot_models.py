@@ -35,6 +35,11 @@ def test_signed_weights_are_centred_on_zero():
     assert ax.images[0].get_clim()[0] == -ax.images[0].get_clim()[1] and ax.images[0].get_cmap().name == "RdBu_r"
 
 
+def test_a_sign_that_is_absent_takes_no_colours():
+    low, high = plot.weights([[-1.0, -4.0], [0.0, -2.0]]).images[0].get_clim()
+    assert low < -3.9 and high == 0.0
+
+
 def test_weights_of_a_projection_add_up():
     pre, post = SimpleNamespace(name="exc", n=3), SimpleNamespace(name="inh", n=2)
     edges = SimpleNamespace(pre=np.array([0, 0, 2]), post=np.array([1, 1, 0]))
@@ -206,6 +211,15 @@ def test_phase_plane_draws_what_it_says():
     said = [t.get_text() for t in ax.get_legend().get_texts()]
     assert said == ["dx/dt = 0", "dy/dt = 0", "trajectory", "stable"]
     smoke(ax)
+
+
+def test_the_legend_of_a_phase_plane_leaves_the_axes_their_width():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+    for ax in axes:
+        plot.phase_plane(Spiral(), "x", "y", ax, duration=20.0)
+    figure.draw_without_rendering()
+    assert min(ax.get_window_extent().width for ax in axes) > 0.22 * figure.bbox.width
 
 
 def test_phase_plane_of_a_bursting_cell():
