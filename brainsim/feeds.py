@@ -92,7 +92,7 @@ def carried(feeds, drives, before: dict) -> dict:
 
 
 def seed_words(key):
-    """Two uint32 words of a run key: whole number, two words, or a traced whole number."""
+    """Two uint32 words of a run key: whole number, two words, a `jax.random.key`, or a traced whole number."""
     if isinstance(key, bool | float):
         raise RunError(f"key is {key!r}; give a whole number such as key=0")
     if isinstance(key, int | np.integer):
@@ -100,8 +100,10 @@ def seed_words(key):
             raise RunError(f"key is {key}; give a whole number from 0 to 2**64 - 1")
         return np.array([int(key) & 0xFFFFFFFF, int(key) >> 32], np.uint32)
     words = jnp.asarray(key)
+    if jnp.issubdtype(words.dtype, jax.dtypes.prng_key):
+        words = jax.random.key_data(words)
     if words.shape == (2,):
         return words.astype(jnp.uint32)
     if words.shape == () and jnp.issubdtype(words.dtype, jnp.integer):
         return jnp.stack([words.astype(jnp.uint32), jnp.zeros((), jnp.uint32)])
-    raise RunError(f"key has shape {words.shape}; give a whole number or two uint32 words")
+    raise RunError(f"key has shape {words.shape}; give one whole number, two uint32 words or one jax.random.key")

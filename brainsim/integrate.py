@@ -74,7 +74,7 @@ def propagators(f, names, dt, held=()):
 
 
 def entries(matrices, names, pattern) -> dict:
-    """The entries of (E - 1, P) that can differ from zero: (row, column) -> (e, p), each a scalar or one value per cell."""
+    """Entries of (E - 1, P) that can differ from zero: (row, column) -> (e, p), each a scalar or one value per cell."""
     e, p = matrices
     place = {n: i for i, n in enumerate(names)}
     return {

@@ -9,7 +9,7 @@ from .connectivity import Edges
 from .declare import check_bounds
 from .distributions import Distribution, as_values, generator
 from .drive import Drive
-from .errors import ConnectError, ParameterError, UnknownNameError, unknown
+from .errors import ConnectError, ParameterError, RunError, UnknownNameError, unknown
 from .integrate import check_method
 from .names import check_name, match
 from .neuron import Neuron
@@ -37,6 +37,7 @@ class Network:
         self.derived: dict[str, Callable] = {}
         self._version = 0
         self._simulation = None
+        self._initial_changed = False
 
     def add(self, name, model, n, *, positions=None, labels=None, method=None) -> Population:
         """Add a population.
@@ -283,6 +284,7 @@ class Network:
             self.initial[name] = as_values(
                 value, n, generator(self.seed, name, "initial"), spec.unit, f"initial {name}"
             )
+        self._initial_changed = True
         self._changed()
 
     def derive(self, name: str, function: Callable) -> None:
@@ -324,12 +326,17 @@ class Network:
             record = [f"{p.name}.spikes" for p in self.populations.values() if "spike" in type(p.model).__methods__]
         record = (record,) if isinstance(record, str | Spec) else tuple(record)
         key = (self._version, float(to_canonical(dt, "ms", "dt")), record, method)
+        if self._initial_changed and self._simulation is not None and not reset:
+            raise RunError(
+                "net.init was called after the last run; a run that goes on from there would ignore the new initial "
+                "values: say reset=True to start from them"
+            )
         if self._simulation is None or self._simulation[0] != key:
             carried = None if self._simulation is None else self._simulation[1]
             simulation = self.compile(dt=dt, record=record, method=method)
             if carried is not None and not reset:
                 simulation.continue_from(carried)
-            self._simulation = (key, simulation)
+            self._simulation, self._initial_changed = (key, simulation), False
         return self._simulation[1].advance(duration, inputs=inputs, reset=reset, progress=progress, stream=stream)
 
     def __getitem__(self, name):

@@ -181,10 +181,21 @@ def resolve(net, program: Program, record) -> list[Recorder]:
                 )
             kind = "mean" if spec.kind == "mean" else kind
             key = f"mean {name}" if kind == "mean" else name
-            out[key] = Recorder(
+            made = Recorder(
                 name, kind, group, start, n, path, _cells(net, name, spec, n), _stride(spec, program.dt), unit
             )
+            _check_again(out.get(key), made)
+            out[key] = made
     return list(out.values())
+
+
+def _check_again(before, now):
+    """A name can be recorded once; the same record twice, as by two patterns, is harmless."""
+    if before is not None and (before.every != now.every or not np.array_equal(before.ids, now.ids)):
+        raise CompileError(
+            f"record: {now.name!r} is asked for twice, with other cells or another interval; a result holds one trace "
+            f"of a name: list all cells in one bs.trace({now.name!r}, of=[...])"
+        )
 
 
 def _stride(spec, dt):

@@ -117,7 +117,7 @@ class Result:
 
     @staticmethod
     def join(parts: Iterable["Result"]) -> "Result":
-        """One result of consecutive chunks of one run; running summaries and the state are those of the last."""
+        """One result of consecutive chunks of one run. Means are those of the whole; the state is that of the last."""
         parts = list(parts)
         if not parts:
             raise RunError("there is nothing to join: give at least one result")
@@ -140,6 +140,7 @@ class Result:
             last,
             spikes=spikes,
             traces=traces,
+            summaries=joined_means(parts),
             duration=last.t_stop - first.t_start,
             t_start=first.t_start,
             seed=first.seed,
@@ -193,6 +194,17 @@ class Result:
         from .describe import as_html
 
         return as_html(self)
+
+
+def joined_means(parts: list["Result"]) -> dict:
+    """Running means of consecutive chunks, weighted by their durations; what not all chunks hold is the last one's."""
+    last, total = parts[-1].summaries, sum(p.duration for p in parts)
+    out = dict(last)
+    for name, value in last.items():
+        values = [p.summaries.get(name) for p in parts]
+        if total and isinstance(value, np.ndarray) and all(np.shape(v) == value.shape for v in values):
+            out[name] = sum(p.duration * v for p, v in zip(parts, values)) / total
+    return out
 
 
 def joined_meta(metas: list[dict]) -> dict:

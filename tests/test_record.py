@@ -235,3 +235,14 @@ def test_equal_records_are_one_program():
         net.run(1.0, DT, record=record(), inputs=INPUT)
         assert net._simulation[1] is first
     assert set(net.run(1.0, DT, record="b.v", inputs=INPUT).traces) == {"b.v"}
+
+
+def test_a_name_is_recorded_once(net):
+    """A second trace of the same name used to replace the first without a word."""
+    assert len(net.compile(record=["*.v", "a.v", bs.trace("b.v")]).recorders) == 2
+    for record in (
+        [bs.trace("a.v", of=[0]), bs.trace("a.v", of=[3])],
+        ["*.v", bs.trace("a.v", every=1.0)],
+    ):
+        with pytest.raises(CompileError, match=r"'a\.v' is asked for twice.*list all cells in one bs\.trace"):
+            net.compile(record=record)

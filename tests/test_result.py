@@ -209,3 +209,9 @@ def test_missing_libraries_are_named(monkeypatch):
     ):
         with pytest.raises(ImportError, match=rf"pip install 'brainsim-jax\[{extra}\]'"):
             use()
+
+
+def test_joined_means_are_those_of_the_whole_run():
+    first = Result(summaries={"c.v": np.full(2, 1.0)}, duration=10.0)
+    then = Result(summaries={"c.v": np.full(2, 4.0)}, duration=20.0, t_start=10.0)
+    np.testing.assert_allclose(Result.join([first, then]).summaries["c.v"], 3.0)
