@@ -30,8 +30,7 @@ def integrate_and_fire(program, g, z, parts, env, bound, xi, table, old):
     f = lambda z: cell.derivative(program, g, z, env, bound)
     moved = integrate.exponential_euler(f, start, dt, cell.diffusion(program, g, start, env, bound), xi, skip=linear)
     if linear:
-        b = f({**start, **{k: jnp.zeros_like(v) for k, v in linear.items()}})
-        moved.update(integrate.exact_step(linear, b, table, held))
+        moved.update(integrate.exact_step(linear, f(start), table, held))
     return fire(program, g, start, clamp(g, start, moved, held), parts, env, bound, old)
 
 
@@ -62,14 +61,14 @@ def fire(program, g, start, z, parts, env, bound, old, key=None):
     far = lambda z: jnp.asarray(neuron.call("spike", {**_available(g, z, after), "key": key}), dtype())
     distance = far(z)
     if g.model.spike_on == "crossing":
-        fired = spike(distance, program.surrogate, program.smooth)
+        fired = spike(distance, program.surrogate, program.smooth and g.model.graded)
         fired = jnp.where(old["distance"] <= 0, fired, jnp.zeros_like(fired))
         out["distance"] = jax.lax.stop_gradient(distance)
     else:
         if set(parts) & set(g.model.__states__):
             # a jump crosses the threshold when it arrives; at the end of the step part of it has decayed already
             distance = jnp.maximum(distance, far(start))
-        fired = spike(distance, program.surrogate, program.smooth)
+        fired = spike(distance, program.surrogate, program.smooth and g.model.graded)
     if "refractory" in old:
         fired = jnp.where(old["refractory"] > 0, jnp.zeros_like(fired), fired)
         left = jnp.maximum(old["refractory"] - 1, 0)

@@ -25,11 +25,16 @@ MAX_STEPS = 2**31 - 2
 
 @dataclass(eq=False)
 class Port:
-    """A drive connected through a synapse: one train per target cell."""
+    """A drive connected through a synapse: one train per target cell.
+
+    Trains are counted within the part of the population that is connected (`cells`; None: all n of them).
+    """
 
     drive: Drive
     n: int
     delay: int
+    trains: int
+    cells: Any = None
     receivers: dict[str, Any] = field(default_factory=dict)
 
 
@@ -143,7 +148,7 @@ def _ports(net, layout, receivers, steps, params):
         if p.source is None:
             continue
         slot, (_, member) = layout.slot_of[p.name], layout.where[p.post.name]
-        port = Port(p.source, member.n, int(steps[p.name]))
+        port = Port(p.source, member.n, int(steps[p.name]), len(p.post), p.post.ids)
         for key in type(p.synapse).__increments__:
             cell_state = key.endswith("_post") and key not in type(p.synapse).__states__
             r: Receiver = place["cell", slot.group.index, key[:-5]] if cell_state else place["slot", slot.index, key]

@@ -276,7 +276,7 @@ def window(start, stop, what):
     return start, stop
 
 
-def step(amplitude, start, stop=None) -> Drive:
+def step(amplitude, start=0.0, stop=None) -> Drive:
     """`amplitude` from `start` to `stop` (ms, rounded to whole steps), else 0."""
     return Step(
         clean(amplitude, None if not isinstance(amplitude, str) else "pA", "step amplitude"),

@@ -119,6 +119,11 @@ class SpikeTrains(Drive):
         return jnp.zeros((n,), real).at[jnp.asarray(self.cells)[rows]].add(hit), carry
 
 
+def has_bound(drive) -> bool:
+    """Whether a drive makes nan where its rate, which changes with time, is above the bound that the user gave."""
+    return isinstance(drive, Poisson) and isinstance(drive.rate, Drive)
+
+
 def poisson(rate, n=1, start=0.0, stop=None, most=None) -> Drive:
     """Independent Poisson trains, one per target cell: the sum of `n` trains of `rate`.
 

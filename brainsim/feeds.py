@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .drive import Drive, as_drive
-from .errors import RunError
+from .errors import RunError, warn
+from .events import SpikeTrains
 from .names import match
 from .prepare import derive
 from .program import Program, dtype
@@ -31,7 +32,7 @@ def known_feeds(program: Program) -> dict[str, Feed]:
         for m in g.members:
             for key, spec in g.model.__inputs__.items():
                 out[f"{m.name}.{key}"] = Feed(m.n, (g, m, f"in/{key}"), spec)
-    return {**out, **{name: Feed(port.n, None) for name, port in program.drives.items()}}
+    return {**out, **{name: Feed(port.trains, None) for name, port in program.drives.items()}}
 
 
 def drives_of(program: Program, feeds, inputs, params, first: int, steps: int) -> dict[str, Drive]:
@@ -57,7 +58,7 @@ def drives_of(program: Program, feeds, inputs, params, first: int, steps: int) -
         params = derive(program, params)
     for name, port in program.drives.items():
         drive = port.drive.prepare(dt, name)
-        drive.check(port.n, dt, first, steps, name)
+        drive.check(port.trains, dt, first, steps, name)
         for key in port.drive.parameters:
             if f"{name}.{key}" in params:
                 drive = drive.with_parameter(key, params[f"{name}.{key}"])
@@ -78,7 +79,21 @@ def _drive(feed, name, given, dt, first, steps) -> Drive:
     if drive.events and np.any(np.asarray(getattr(drive, "steps", 1)) == 0):
         raise RunError(f"input {name!r}: a source cannot spike at 0 ms, before the first step; start at {dt:g} ms")
     drive.check(feed.n, dt, first, steps, what)
+    if isinstance(drive, SpikeTrains) and not feed.place[0].model.__states__:
+        _warn_of_lost_spikes(drive, name, dt)
     return drive
+
+
+def _warn_of_lost_spikes(drive, name, dt):
+    """A cell fires once in a step, so a source cannot pass on two spikes."""
+    steps = drive.steps[: len(drive.steps) - drive.most]
+    cells = np.zeros_like(steps) if drive.cells is None else drive.cells[: len(steps)]
+    lost = len(steps) - len(np.unique(np.stack([steps, cells]), axis=1).T)
+    if lost:
+        warn(
+            f"input {name!r}: {lost} of {len(steps)} spikes fall into a step of {dt:g} ms in which their cell fires "
+            f"already, and are lost; take a smaller dt, or connect the trains through a synapse, where each one counts"
+        )
 
 
 def carried(feeds, drives, before: dict) -> dict:

@@ -1,9 +1,9 @@
 """Integrators of the equations of one cell, written for scalars and mapped over the cells of a group.
 
-`exact`      linear systems: z(t+h) = E z + P b with E = exp(A h), P = integral of exp(A s) (Rotter & Diesmann 1999,
-             10.1007/s004220050570); coefficients are computed once per run.
+`exact`      linear systems dz/dt = A z + b: z(t+h) = z + P dz/dt, P = integral of exp(A s) over the step (Rotter &
+             Diesmann 1999, 10.1007/s004220050570); P is computed once per run.
 `exp_euler`  x + f phi1(a h) h with a = df/dx by one jvp; exact for gates and leaks with frozen coefficients.
-`euler`, `heun`, `rk4`  explicit; `heun` is the Stratonovich Heun scheme when there is noise.
+`euler`, `heun`, `rk4`  explicit; noise is that of Ito in `euler` and `rk4`, that of Stratonovich in `heun`.
 `rosenbrock` ROS2 (Verwer, Spee, Blom & Hundsdorfer 1999, 10.1137/S1064827597326651), L-stable, second order.
 """
 
@@ -51,10 +51,8 @@ def exponential_euler(f, z, dt, noise, xi, skip=()):
     return out
 
 
-def propagators(f, names, dt, held=()):
-    """E - 1 and P of the linear system dz/dt = A z + b, with E = exp(A h) and P the integral of exp(A s) from 0 to h.
-
-    E - 1 = P A keeps its precision where E is near 1; held states do not move.
+def propagator(f, names, dt, held=()):
+    """P = integral_0^h exp(A s) ds of the linear system dz/dt = A z + b; held states do not move.
 
     Args:
         f: derivative with every input at zero; dict of scalars -> dict.
@@ -69,33 +67,27 @@ def propagators(f, names, dt, held=()):
     a = jax.jacfwd(vector)(jnp.stack([zero[n] for n in names]))
     keep = jnp.asarray([n not in held for n in names], a.dtype)
     block = jnp.zeros((2 * k, 2 * k), a.dtype).at[:k, :k].set(a * dt).at[:k, k:].set(jnp.diag(keep) * dt)
-    p = expm(block)[:k, k:]
-    return p @ a, p
+    return expm(block)[:k, k:]
 
 
-def entries(matrices, names, pattern) -> dict:
-    """Entries of (E - 1, P) that can differ from zero: (row, column) -> (e, p), each a scalar or one value per cell."""
-    e, p = matrices
+def entries(matrix, names, pattern) -> dict:
+    """The entries of P that can differ from zero, by "row<column"."""
     place = {n: i for i, n in enumerate(names)}
-    return {
-        f"{n}<{m}": (e[..., place[n], place[m]], p[..., place[n], place[m]]) for n in names for m in sorted(pattern[n])
-    }
+    return {f"{n}<{m}": matrix[place[n], place[m]] for n in names for m in sorted(pattern[n])}
 
 
-def exact_step(z, b, coefficients, held=None):
-    """z -> z + (E - 1) z + P b; where `held`, with the propagators of the system with clamped states.
+def exact_step(z, slope, coefficients, held=None):
+    """z -> z + P dz/dt, which is exp(A h) z + P b, exact; where `held`, with the propagator of the clamped system.
 
-    Args:
-        b: constant part of the derivative in this step.
-        coefficients: {"free": entries, "held": entries (optional)}.
+    The form with the derivative keeps float32 accurate: v_rest - v is formed before anything is rounded.
     """
 
     def apply(table):
-        change = {n: 0.0 for n in z}
-        for name, (e, p) in table.items():
+        out = dict(z)
+        for name, p in table.items():
             n, m = name.split("<")
-            change[n] = change[n] + e * z[m] + p * b[m]
-        return {n: z[n] + change[n] for n in z}
+            out[n] = out[n] + p * slope[m]
+        return out
 
     free = apply(coefficients["free"])
     if held is None or "held" not in coefficients:
@@ -138,7 +130,8 @@ def staged_step(method, f, z, t, dt, noise=None):
         k2 = f(_axpy(0.5 * dt, k1, z), t + 0.5 * dt)
         k3 = f(_axpy(0.5 * dt, k2, z), t + 0.5 * dt)
         k4 = f(_axpy(dt, k3, z), t + dt)
-        return jax.tree.map(lambda z, a, b, c, d: z + dt / 6.0 * (a + 2.0 * b + 2.0 * c + d), z, k1, k2, k3, k4)
+        out = jax.tree.map(lambda z, a, b, c, d: z + dt / 6.0 * (a + 2.0 * b + 2.0 * c + d), z, k1, k2, k3, k4)
+        return out if noise is None else _axpy(1.0, noise(z), out)
     return rosenbrock(f, z, t, dt)
 
 

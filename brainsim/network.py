@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .connectivity import Edges
+from .connectivity import Edges, from_edges
 from .declare import check_bounds
 from .distributions import Distribution, as_values, generator
 from .drive import Drive
@@ -159,6 +159,7 @@ class Network:
             raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
         edges, distance = self._edges(name, rule, pre, post, source)
+        self._check_order(name, rule, pre, post, weight, delay)
         weight = self._edge_values(name, "weight", weight, edges, edges.weight, type(synapse).__weight__, distance)
         values, drawn = delay, isinstance(delay, Distribution)
         values = self._edge_values(name, "delay", delay, edges, edges.delay, None, distance)
@@ -246,6 +247,17 @@ class Network:
         from .spatial import distances
 
         return edges, distances(pre.positions[edges.pre], post.positions[edges.post], getattr(rule, "periodic", None))
+
+    def _check_order(self, name, rule, pre, post, weight, delay):
+        """Edges are kept sorted; values beside a list in another order would go to the wrong edges."""
+        arrays = [k for k, v in (("weight", weight), ("delay", delay)) if isinstance(v, list | tuple) or np.ndim(v)]
+        if arrays and isinstance(rule, from_edges) and len(rule.pre):
+            key = pre.index[rule.pre].astype(np.int64) * post.n + post.index[rule.post]
+            if np.any(np.diff(key) < 0):
+                raise ConnectError(
+                    f"{name}: {arrays[0]} has one value per edge, and edges are kept sorted by source and target, but "
+                    f"from_edges lists them in another order; write bs.from_edges(pre, post, {arrays[0]}=...)"
+                )
 
     def _edge_values(self, name, kind, given, edges, carried, spec, distance):
         """A scalar or one value per edge, converted and checked."""

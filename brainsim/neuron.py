@@ -61,6 +61,7 @@ class Neuron(Model):
     KIND: ClassVar[str] = "neuron"
     IMPLICIT_INPUTS: ClassVar[dict] = {"I": Input("pA", 0.0)}
     spike_on: ClassVar[str] = "level"
+    graded: ClassVar[bool] = True  # False: spikes stay 0 or 1 in the smooth form (sources of given or random spikes)
 
 
 Neuron.CONTRACT = staticmethod(neuron_contract)

@@ -200,9 +200,9 @@ def _propagators(program, g, bound):
 
     def tables(values):
         f = lambda z: cell.derivative(program, g, {**z, **rest}, env, values)
-        made = {"free": integrate.entries(integrate.propagators(f, names, program.dt), names, pattern)}
+        made = {"free": integrate.entries(integrate.propagator(f, names, program.dt), names, pattern)}
         if couples:
-            made["held"] = integrate.entries(integrate.propagators(f, names, program.dt, held), names, pattern)
+            made["held"] = integrate.entries(integrate.propagator(f, names, program.dt, held), names, pattern)
         return made
 
     if all(v.ndim == 0 for v in jax.tree.leaves(mine)):

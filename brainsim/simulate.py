@@ -16,6 +16,7 @@ from .checks import bound_specs, merge
 from .chunk import Chunk
 from .compile import MAX_STEPS, build
 from .errors import NonFiniteError, RunError
+from .events import has_bound
 from .feeds import carried, drives_of, known_feeds, seed_words
 from .finiteness import finite, which_is_not
 from .grid import to_steps
@@ -243,6 +244,7 @@ class Simulation:
         raise NonFiniteError(
             f"{which_is_not(self.program, run(high)[0])} at {(int(state['step']) + high) * self.dt:g} ms. Reduce "
             f"dt, check weights and inputs, or use bs.enable_x64()"
+            + ("; or a changing Poisson rate is above its most=" if any(map(has_bound, drives.values())) else "")
         )
 
     def advance(self, duration, *, params=None, inputs=None, reset=False, key=0, progress=None, stream=None) -> Result:

@@ -55,6 +55,16 @@ def _symbol(method):
     return f"d{method[1:]}/dt" if method[0] == "d" else method
 
 
+class Explanation(str):
+    """Text that shows as it is written, in a terminal and in a notebook."""
+
+    def __repr__(self):
+        return str(self)
+
+    def _repr_html_(self):
+        return f"<pre>{html.escape(self)}</pre>"
+
+
 def explain(model) -> str:
     """Equations, parameters with units and bounds, states and reference of a model class or instance, as text."""
     cls, instance = _facts(model)
@@ -67,7 +77,7 @@ def explain(model) -> str:
         f"  {kind:10s} {name:10s} {value:>10s} {unit:8s} {note}".rstrip()
         for kind, name, value, unit, note in _rows(cls, instance)
     ]
-    return "\n".join(lines)
+    return Explanation("\n".join(lines))
 
 
 def _table(head, rows):

@@ -46,10 +46,14 @@ def run_drives(s: Step):
     """Value of every drive in this step; events of connected drives go to their receivers."""
     s.values, carries = {}, {}
     for name, (drive, n, place) in s.drives.items():
+        port = s.program.drives[name] if place is None else None
         # a spike given to a source at time t is found at the end of the step that ends at t
-        offset = s.program.drives[name].delay if place is None else -1 if drive.events else 0
+        offset = port.delay if port is not None else -1 if drive.events else 0
         key = s.stream(name)
-        s.values[name], carries[name] = drive.value(s.now - offset, s.program.dt, n, key, s.old["drives"][name])
+        value, carries[name] = drive.value(s.now - offset, s.program.dt, n, key, s.old["drives"][name])
+        if port is not None and port.cells is not None:
+            value = jnp.zeros((port.n,), dtype()).at[jnp.asarray(port.cells)].set(value.astype(dtype()))
+        s.values[name] = value
     s.new["drives"] = carries
 
 

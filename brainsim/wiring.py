@@ -113,6 +113,7 @@ def edge_blocks(layout, projections, receivers, steps):
                 f"{p.name}: {cls.__name__}.on_pre uses {', '.join(away)}, which lives on the source, but is evaluated "
                 f"on edges when a spike arrives; declare it on='edge'"
             )
+        _check_undelayed(p, cls, steps[p.name])
         args = cls.__methods__.get("current", ())
         on = "current" in cls.__methods__ and not cell.per_target(cls)
         deposits = {}
@@ -143,6 +144,17 @@ def edge_blocks(layout, projections, receivers, steps):
             )
         )
     return made
+
+
+def _check_undelayed(p, cls, steps):
+    """Equations on edges read the source as it is now."""
+    read = {a for m, args in cls.__methods__.items() if m == "current" or m.startswith("d") for a in args}
+    late = sorted(a for a in read if a.endswith("_pre"))
+    if late and np.any(np.asarray(steps) > 0):
+        raise CompileError(
+            f"{p.name}: {cls.__name__} reads {', '.join(late)} on every edge, without a delay, but the projection has "
+            f"one; send it through output(...), which is delayed, or connect with delay=0.0"
+        )
 
 
 def split_outputs(program):

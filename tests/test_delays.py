@@ -6,6 +6,7 @@ from samples import Count, Leak, Probe
 
 import brainsim as bs
 from brainsim import models
+from brainsim.errors import CompileError
 
 DT = 0.1
 STEPS = np.arange(200)
@@ -185,3 +186,20 @@ def test_refractory_steps():
         assert v[0] == -65.0 and np.all(v[1 : held + 1] == -65.0)
         first = max(held + 1, 2)  # the step of the first jump that counts
         np.testing.assert_allclose(v[first], -65.0 + 4.0 * np.exp(-DT / 20.0), rtol=1e-5)
+
+
+class Diffusive(bs.Synapse):
+    """Current by the difference of two voltages, evaluated on the edge."""
+
+    w = bs.weight("nS")
+
+    def current(self, w, v_pre, v_post):
+        return w * (v_pre - v_post)
+
+
+def test_a_delay_that_equations_on_edges_cannot_have_is_refused():
+    net = bs.Network()
+    net.add("c", models.LIF(), 2)
+    net.connect("c", "c", Diffusive(), bs.all_to_all(), weight=1.0, delay=2.0)
+    with pytest.raises(CompileError, match=r"Diffusive reads v_pre on every edge, without a delay.*output"):
+        net.compile()

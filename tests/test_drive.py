@@ -10,6 +10,7 @@ from samples import Count, Leak, Probe
 from support import check_gradient
 
 import brainsim as bs
+from brainsim import models
 from brainsim.errors import NonFiniteError, ParameterError, RunError
 
 DT = 0.1
@@ -258,3 +259,23 @@ def test_no_gradient_to_a_poisson_rate():
     sim = net.compile(dt=DT, record="in.c")
     g = jax.grad(lambda r: jnp.sum(sim.run(1.0, {"in.rate": r})["in.c"]))(500.0)
     assert g == 0.0
+
+
+def counting(n):
+    net = bs.Network(seed=0)
+    return net, net.add("c", models.LIF(tau=1e12, v_rest=0.0, v_reset=-1.0, v_th=1e9), n)
+
+
+def test_a_drive_of_a_part_counts_within_the_part():
+    """Indices and rates belong to the listed cells, in their order; none is lost in the rest of the population."""
+    net, c = counting(5)
+    net.connect(bs.spike_trains([1.0, 2.0], [0, 2]), c[[4, 2, 3]], models.Delta(), weight=1.0)
+    assert net.run(5.0, record="c.v")["c.v"][-1].tolist() == [0, 0, 0, 1, 1]
+    net, c = counting(5)
+    net.connect(bs.poisson([0.0, 400.0], n=10), c[3:], models.Delta(), weight=1.0)
+    v = net.run(100.0, record="c.v")["c.v"][-1]
+    assert v[:4].tolist() == [0, 0, 0, 0] and 300 < v[4] < 500
+    net, c = counting(5)
+    net.connect(bs.spike_trains([1.0], [3]), c[2:], models.Delta(), weight=1.0)
+    with pytest.raises(RunError, match="spike 0 is of cell 3, but there are 3 cells"):
+        net.run(1.0)

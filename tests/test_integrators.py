@@ -116,7 +116,7 @@ def test_exponential_current(tau_s, dt):
         exact = 10.0 * (t / 20.0) * np.exp(-t / 20.0)
     else:
         exact = 10.0 * tau_s / (20.0 - tau_s) * (np.exp(-t / 20.0) - np.exp(-t / tau_s))
-    np.testing.assert_allclose(v, np.where(t > 0, exact, 0.0), atol=2e-6)
+    np.testing.assert_allclose(v, np.where(t > 0, exact, 0.0), atol=5e-6)  # float32
 
 
 @pytest.mark.parametrize("tau_s", [2.0, 20.0])
@@ -248,3 +248,12 @@ def test_rosenbrock_takes_stiff_steps():
     net.connect("s", "e", Pulse(tau=0.02), bs.all_to_all(), weight=1.0)
     v = net.compile(dt=1.0, record="e.v").run(20.0, inputs={"e.I": 1.0, "s.spikes": bs.spike_train([10.0])})["e.v"]
     assert v[8, 0] == pytest.approx(1.0, abs=1e-3) and np.abs(v).max() < 3.0
+
+
+@pytest.mark.parametrize("method", ["exp_euler", "euler", "heun", "rk4"])
+def test_no_method_drops_the_noise(method):
+    """Standard deviation of an Ornstein-Uhlenbeck unit."""
+    net = bs.Network(seed=0)
+    net.add("n", models.LinearRate(tau=5.0, sigma=2.0), 1000)
+    r = net.run(60.0, dt=0.1, method=method, record=bs.trace("n.r", every=10.0))["n.r"][2:]
+    assert abs(r.std() - 2.0) < 0.1 and abs(r.mean()) < 0.1

@@ -6,7 +6,7 @@ from samples import Conductance, Count, Depressing, Fire, Kick, Leak, Probe, Pul
 
 import brainsim as bs
 from brainsim import models
-from brainsim.errors import UnknownNameError
+from brainsim.errors import ConnectError, UnknownNameError
 
 
 def three():
@@ -354,3 +354,14 @@ def test_explain_and_html():
         assert "exc" in thing._repr_html_() or "LIF" in thing._repr_html_()
     with pytest.raises(UnknownNameError):
         net["nothing"]
+
+
+def test_values_beside_edges_in_another_order_are_refused():
+    """Edges are kept sorted, so the values would land on other edges than the user meant."""
+    for given in ({"weight": [30.0, 0.1, 20.0]}, {"weight": 1.0, "delay": [3.0, 1.0, 2.0]}):
+        net = bs.Network()
+        net.add("c", models.LIF(), 5)
+        kind = next(k for k, v in given.items() if isinstance(v, list))
+        with pytest.raises(ConnectError, match=rf"from_edges\(pre, post, {kind}=\.\.\.\)"):
+            net.connect("c", "c", models.ExpCurrent(), bs.from_edges([3, 0, 2], [1, 1, 0]), **given)
+        assert net.connect("c", "c", models.ExpCurrent(), bs.from_edges([0, 2, 3], [1, 0, 1]), **given).n_edges == 3

@@ -26,6 +26,7 @@ class PoissonSource(bs.Neuron):
         Perkel, Gerstein & Moore 1967, 10.1016/S0006-3495(67)86596-2.
     """
 
+    graded = False
     rate = bs.param(10.0, "Hz", bounds=(0, None), closed=True)
     per_Hz_ms = bs.const(1e-3, "1/(Hz*ms)")
 
@@ -47,6 +48,7 @@ class SpikeSource(bs.Neuron):
         0.5
     """
 
+    graded = False
     spikes = bs.input("1")
 
     def spike(self, spikes):
