@@ -117,6 +117,8 @@ class Simulation:
         return self._run_host(n, params, drives, state, seed, progress, stream)
 
     def _steps(self, duration):
+        if _is_traced(duration):
+            raise RunError("duration is traced, but the number of steps must be known; mark it static, or leave it out")
         duration = to_canonical(duration, "ms", "duration")
         if np.ndim(duration) or not duration >= 0:
             raise RunError(f"duration = {duration} ms must be a number of at least 0")

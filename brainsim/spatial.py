@@ -41,7 +41,7 @@ class gaussian:
 
 @dataclass(frozen=True)
 class exponential_decay:
-    """p_max * exp(-distance / lambda_).
+    """``p_max * exp(-distance / lambda_)``.
 
     Args:
         lambda_: length constant in um, a number or ``"100 um"``.

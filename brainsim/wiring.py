@@ -148,8 +148,10 @@ def edge_blocks(layout, projections, receivers, steps):
 
 def _check_undelayed(p, cls, steps):
     """Equations on edges read the source as it is now."""
-    read = {a for m, args in cls.__methods__.items() if m == "current" or m.startswith("d") for a in args}
-    late = sorted(a for a in read if a.endswith("_pre"))
+    on = {n: s.on for n, s in cls.__states__.items()}
+    methods = ["current", *("d" + n for n, where in on.items() if where == "edge")]
+    read = {a for m in methods for a in cls.__methods__.get(m, ())}
+    late = sorted(a for a in read if a.endswith("_pre") or on.get(a) == "pre")
     if late and np.any(np.asarray(steps) > 0):
         raise CompileError(
             f"{p.name}: {cls.__name__} reads {', '.join(late)} on every edge, without a delay, but the projection has "

@@ -520,6 +520,10 @@ def test_durations(sim, name):
     refuse(lambda: sim.run(duration), error, message)
 
 
+def test_a_traced_duration(sim):
+    refuse(lambda: jax.jit(lambda d: sim.run(d).ok)(1.0), RunError, r"duration is traced, .* steps must be known; mark it")
+
+
 def test_running_for_no_time(sim):
     found = sim.run(0.0)
     assert found.duration == 0.0 and found["exc.v"].shape == (0, 3) and len(found["exc"]) == 0

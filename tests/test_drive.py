@@ -279,3 +279,18 @@ def test_a_drive_of_a_part_counts_within_the_part():
     net.connect(bs.spike_trains([1.0], [3]), c[2:], models.Delta(), weight=1.0)
     with pytest.raises(RunError, match="spike 0 is of cell 3, but there are 3 cells"):
         net.run(1.0)
+
+
+def test_spikes_that_a_source_cannot_pass_on_are_told():
+    net = bs.Network()
+    net.add("s", models.SpikeSource(), 2)
+    with pytest.warns(UserWarning, match=r"input 's\.spikes': 1 of 3 spikes .* are lost; take a smaller dt"):
+        result = net.run(3.0, inputs={"s.spikes": bs.spike_trains([1.0, 1.0, 1.0], [0, 1, 0])})
+    assert len(result["s"]) == 2
+
+
+def test_a_rate_above_its_bound_is_named():
+    net, c = counting(2)
+    net.connect(bs.poisson(bs.ramp(0.0, 1000.0, 0.0, 10.0), most=500.0), c, models.Delta(), weight=1.0)
+    with pytest.raises(NonFiniteError, match=r"Poisson rate is above its most="):
+        net.run(10.0)

@@ -142,7 +142,7 @@ class Mixed(bs.Synapse):
 
 
 def test_variables_everywhere():
-    net = network(Mixed(), 0.6)
+    net = network(Mixed(), 0.0)
     found = run(net, ["x.x", "x.s", "x.i"])
     sources, m = Sources(), Mixed()
     x, s, v, i = np.ones(3), np.zeros(len(edges(net))), np.zeros(4), np.zeros(4)
@@ -171,6 +171,11 @@ def test_variables_everywhere():
             kept[name].append(values.copy())
     for name, values in kept.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_equations_on_edges_read_the_source_without_delay():
+    with pytest.raises(CompileError, match=r"x: Mixed reads x on every edge, without a delay, but the projection has one"):
+        network(Mixed(), 0.6).compile()
 
 
 def test_a_release_variable_and_a_gate_do_not_mix():

@@ -42,7 +42,7 @@ def fi_curve(model, currents, ax=None, *, label=None, color=None, input="I", **r
     Args:
         model: a neuron. currents: (n,) in the unit of the input. ax: axes; default a new figure.
         label: for the legend. color: of the line; default the next of the palette.
-        input: name of the driven input. **run: duration, settle, dt of `fi_rates`.
+        input: name of the driven input. run: duration, settle, dt of `fi_rates`.
 
     Returns:
         The axes; the numbers are `ax.lines[-1].get_data()`.
