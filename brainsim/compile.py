@@ -61,6 +61,8 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
         raise CompileError("the network is empty; add a population with net.add('exc', LIF(), 100)")
     check_size(net)
     integrate.check_method(method)
+    for p in net.populations.values():
+        p.model.check_step(dt, {k: p.values.get(k, getattr(p.model, k)) for k in type(p.model).__params__})
     layout = lay_out(net)
     check_array_parameters(net, layout)
     steps = _delays(net, dt, strict)

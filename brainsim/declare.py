@@ -311,6 +311,13 @@ class Model(metaclass=ModelMeta):
     def validate(self):
         """Checks between parameters; subclasses raise ParameterError."""
 
+    def check_step(self, dt, values):
+        """Checks against the time step at compile time; subclasses raise or warn.
+
+        Args:
+            dt: ms. values: parameters by name, as drawn for the cells of a population.
+        """
+
     def __setattr__(self, name, value):
         raise AttributeError(f"{type(self).__name__} is immutable: write model.replace({name}={value!r})")
 

@@ -90,6 +90,8 @@ class Recorder:
 
     def read(self, program, ready, state, fired):
         """The value in this step, one per recorded cell."""
+        if self.path == ("rate",):
+            return fired[self.group.index][self.start : self.start + self.n] * (1e3 / program.dt)
         if self.kind == "spikes":
             return fired[self.group.index][self.start : self.start + self.n]
         if self.path[0] == "edges":
@@ -119,6 +121,7 @@ def known_records(program: Program) -> dict[str, tuple]:
         for m in g.members:
             if "spike" in g.model.__methods__:
                 out[f"{m.name}.spikes"] = ("spikes", g, m.start, m.n, (), "1")
+                out[f"{m.name}.rate"] = ("mean", g, m.start, m.n, ("rate",), "Hz")
             for s, spec in g.model.__states__.items():
                 out[f"{m.name}.{s}"] = ("trace", g, m.start, m.n, ("z", s), spec.unit or "1")
     for slot in layout.slots:
@@ -155,6 +158,15 @@ def known_records(program: Program) -> dict[str, tuple]:
     return out
 
 
+def _offered(spec, name, kind) -> bool:
+    """Whether a pattern may pick a record: patterns of variables leave spikes and rates out."""
+    if name == spec.name:
+        return True
+    if kind == "mean":
+        return spec.name.endswith(".rate")
+    return spec.kind not in ("trace", "mean") or kind != "spikes"
+
+
 def resolve(net, program: Program, record) -> list[Recorder]:
     """Recorders for what the user listed.
 
@@ -171,7 +183,7 @@ def resolve(net, program: Program, record) -> list[Recorder]:
                 f"record: {item!r} is no name; write for example 'exc.spikes' or bs.trace('exc.v', every=1.0)"
             )
         # a pattern that asks for variables does not mean spikes; the plain name of spikes is refused below
-        fitting = [n for n in known if spec.kind not in ("trace", "mean") or known[n][0] != "spikes" or n == spec.name]
+        fitting = [n for n in known if _offered(spec, n, known[n][0])]
         for name in match(spec.name, fitting, "record"):
             kind, group, start, n, path, unit = known[name]
             if kind == "spikes" and (spec.kind == "mean" or (spec.every, spec.of) != (None, None)):

@@ -521,7 +521,9 @@ def test_durations(sim, name):
 
 
 def test_a_traced_duration(sim):
-    refuse(lambda: jax.jit(lambda d: sim.run(d).ok)(1.0), RunError, r"duration is traced, .* steps must be known; mark it")
+    refuse(
+        lambda: jax.jit(lambda d: sim.run(d).ok)(1.0), RunError, r"duration is traced, .* steps must be known; mark it"
+    )
 
 
 def test_running_for_no_time(sim):

@@ -5,6 +5,7 @@ import pytest
 from samples import Conductance, Count, Fire, Leak, Probe, Pulse, Saturating, matrix
 
 import brainsim as bs
+from brainsim import models
 from brainsim.errors import CompileError, RunError, UnknownNameError
 
 DT = 0.1
@@ -246,3 +247,17 @@ def test_a_name_is_recorded_once(net):
     ):
         with pytest.raises(CompileError, match=r"'a\.v' is asked for twice.*list all cells in one bs\.trace"):
             net.compile(record=record)
+
+
+def test_rates_of_cells_are_counted_without_storing_spikes():
+    net = bs.Network()
+    net.add("p", models.PoissonSource(rate=50.0), 20)
+    found = net.compile(dt=1.0, record=["p.rate", "p.spikes"]).run(2000.0)
+    np.testing.assert_allclose(found.summaries["p.rate"], found.spikes["p"].counts() / 2.0, rtol=1e-6)
+
+
+def test_a_source_that_cannot_keep_its_rate_says_so():
+    net = bs.Network()
+    net.add("p", models.PoissonSource(rate=20_000.0), 2)
+    with pytest.warns(UserWarning, match=r"20000 Hz are 2 spikes in a step of 0\.1 ms.*at most one"):
+        net.compile(dt=0.1)

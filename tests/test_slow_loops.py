@@ -174,7 +174,9 @@ def test_variables_everywhere():
 
 
 def test_equations_on_edges_read_the_source_without_delay():
-    with pytest.raises(CompileError, match=r"x: Mixed reads x on every edge, without a delay, but the projection has one"):
+    with pytest.raises(
+        CompileError, match=r"x: Mixed reads x on every edge, without a delay, but the projection has one"
+    ):
         network(Mixed(), 0.6).compile()
 
 

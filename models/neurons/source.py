@@ -1,6 +1,9 @@
 """Cells that only send spikes: Poisson trains and given spike trains."""
 
+import warnings
+
 import jax
+import numpy as np
 
 import brainsim as bs
 
@@ -29,6 +32,16 @@ class PoissonSource(bs.Neuron):
     graded = False
     rate = bs.param(10.0, "Hz", bounds=(0, None), closed=True)
     per_Hz_ms = bs.const(1e-3, "1/(Hz*ms)")
+
+    def check_step(self, dt, values):
+        expected = float(np.max(values["rate"])) * dt * self.per_Hz_ms
+        if expected > 0.1:
+            warnings.warn(
+                f"PoissonSource: {np.max(values['rate']):g} Hz are {expected:.3g} spikes in a step of {dt:g} ms, but a "
+                f"cell sends at most one; take a smaller dt, more cells, or "
+                f"connect bs.poisson(...), which has no such limit",
+                stacklevel=6,
+            )
 
     def spike(self, key, dt):
         return self.rate * dt * self.per_Hz_ms - jax.random.uniform(key)
