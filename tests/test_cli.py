@@ -166,8 +166,10 @@ def test_demo_draws_the_worm(tmp_path):
 
 
 def test_interrupt_ends_with_130_and_no_traceback(tmp_path):
+    # a shell that runs this in the background makes its children ignore the signal
     code = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from brainsim import cli
 cli._info = lambda _: (print("ready", flush=True), time.sleep(60))
 sys.exit(cli.main(["info"]))
