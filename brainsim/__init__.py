@@ -41,6 +41,7 @@ _HOME = {
     "tables": ["explain"],
     "dimensions": ["check_units"],
     "functions": ["exp", "exprel", "sigmoid"],
+    "chance": ["uniform_of", "normal_of"],
     "settings": ["enable_x64", "enable_cache"],
     "about": ["info", "cite"],
 }

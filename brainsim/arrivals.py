@@ -8,14 +8,18 @@ from .cell_step import arrive
 from .coupling import sum_on_targets
 from .environment import edge_environment, outputs
 from .program import dtype, map_cells
+from .windows import write
 
 
 def deliver(s):
     """Spikes that arrive now move the states they act on."""
     program = s.program
-    arrived = jnp.zeros((program.n_receive,), dtype())
+    arrived = None
     for bundle in program.bundles:
-        arrived = arrived + _bundle_arrivals(s, bundle)
+        total = _bundle_arrivals(s, bundle)
+        arrived = total if arrived is None else arrived + total
+    if arrived is None:
+        arrived = jnp.zeros((program.n_receive,), dtype())
     for name, port in program.drives.items():
         for key, place in port.receivers.items():
             amount = jnp.broadcast_to(s.values[name], (place.n,)) * s.ready["drive_weights"][name][key]
@@ -45,14 +49,17 @@ def _sent(s, sends, delay):
 def _bundle_arrivals(s, bundle):
     rows, weights = s.topology[bundle.tag], s.ready["weights"][bundle.tag]
     edge = weights["edge"]
+    sent = _sent(s, bundle.sends, bundle.delay or 0)
+    active = _sent(s, "active", bundle.delay or 0) if "active" in s.old["history"] else None
+    indptr = rows["indptr"] if bundle.n_blocks == 1 else rows["indptr"][:: bundle.n_blocks]
+    if "parts" in rows:
+        by_part = lambda x: jnp.concatenate([jax.lax.slice_in_dim(x, a, a + n) for a, n in bundle.sides])
+        sent, active = by_part(sent), None if active is None else by_part(active)
     if bundle.delay is not None:
-        sent = _sent(s, bundle.sends, bundle.delay)
-        total = ops.event_csr(sent, edge, rows["indptr"], rows["indices"], n_post=s.program.n_receive)
+        total = ops.event_csr(sent, edge, indptr, rows["indices"], n_post=s.program.n_receive, active=active)
     else:
-        sent = _sent(s, bundle.sends, 0)
-        ring = ops.ring_deliver(
-            s.old["rings"][bundle.tag], sent, edge, rows["indptr"], rows["indices"], rows.get("delays"), s.now
-        )
+        ring = s.old["rings"][bundle.tag]
+        ring = ops.ring_deliver(ring, sent, edge, indptr, rows["indices"], rows.get("delays"), s.now, active=active)
         slot = jnp.mod(s.now, ring.shape[0])
         total = jax.lax.dynamic_index_in_dim(ring, slot, keepdims=False)
         ring = jax.lax.dynamic_update_index_in_dim(ring, jnp.zeros_like(total), slot, 0)
@@ -96,6 +103,8 @@ def remember(s, spikes):
     history = dict(s.old["history"])
     if "spikes" in history:
         history["spikes"] = push(history["spikes"], all_spikes(program, spikes), s.now)
+    if "active" in history:
+        history["active"] = push(history["active"], all_spikes(program, s.active), s.now)
     terminals = {sender.terminal.tag: sender.terminal for sender in program.sent.values()}
     # all of them before any state changes: what is sent is the value at the spike
     increments = {tag: _at_spikes(s, terminal, spikes) for tag, terminal in terminals.items()}
@@ -115,7 +124,7 @@ def remember(s, spikes):
             clock = {"t": s.time() + program.dt, "dt": jnp.asarray(program.dt, dtype())}
             env = {g.index: clock for g in program.groups}
             now = outputs(s, c.terminal, s.z, env, c.moving)
-            sent[c.tag] = {k: push(h, now[k], s.now) for k, h in sent[c.tag].items()}
+            sent[c.tag] = {k: write(h, now[k], s.now) for k, h in sent[c.tag].items()}
     s.new["sent"] = sent
 
 

@@ -12,7 +12,8 @@ from .surrogate import blend, spike
 
 
 def integrate_and_fire(program, g, z, parts, env, bound, xi, table, old):
-    """One step of a cell by exact propagation of its linear states and exponential Euler of the others.
+    """One step of a cell by the method of its group: the stages of an explicit method, or exact propagation of its
+    linear states and exponential Euler of the others.
 
     Args:
         z: states at the start of the step. parts: what arrives for some of them.
@@ -21,10 +22,13 @@ def integrate_and_fire(program, g, z, parts, env, bound, xi, table, old):
             that the model has.
 
     Returns:
-        dict with "z", "fired" and the new entries of `old`.
+        dict with "z", "fired", "active" (whether the surrogate derivative is not zero) and the new entries of `old`.
     """
     start = arrive(g, z, parts, old)
     held = old["refractory"] > 0 if "refractory" in old else None
+    if program.methods[g.index] in integrate.EXPLICIT:
+        moved = _stages(program, g, start, env, bound, xi)
+        return fire(program, g, start, clamp(g, start, moved, held), parts, env, bound, old)
     linear = {k: start[k] for k in start if f"{k}<{k}" in table.get("free", {})}
     dt = jnp.asarray(program.dt, dtype())
     f = lambda z: cell.derivative(program, g, z, env, bound)
@@ -32,6 +36,19 @@ def integrate_and_fire(program, g, z, parts, env, bound, xi, table, old):
     if linear:
         moved.update(integrate.exact_step(linear, f(start), table, held))
     return fire(program, g, start, clamp(g, start, moved, held), parts, env, bound, old)
+
+
+def _stages(program, g, start, env, bound, xi):
+    """An explicit step of a cell that sees constant inputs between its stages."""
+    dt = jnp.asarray(program.dt, dtype())
+    still = {k: jnp.zeros_like(v) for k, v in start.items()}
+    slope = lambda z, t: {**still, **cell.derivative(program, g, z, {**env, "t": t}, bound)}
+
+    def kick(z):
+        size = cell.diffusion(program, g, z, env, bound)
+        return {**still, **{k: size[k] * xi[k] * jnp.sqrt(dt) for k in size}}
+
+    return integrate.staged_step(program.methods[g.index], slope, start, env["t"], dt, kick if xi else None)
 
 
 def arrive(g, z, parts, old):
@@ -82,7 +99,7 @@ def fire(program, g, start, z, parts, env, bound, old, key=None):
                 for k, v in changed.items()
             },
         }
-    return {**out, "fired": fired}
+    return {**out, "fired": fired, "active": program.surrogate.reaches(jax.lax.stop_gradient(distance))}
 
 
 def _available(g, z, env):

@@ -48,7 +48,7 @@ def bound_specs(net, program: Program, params) -> dict:
             add(f"{p.name}.{key}", spec, {(), *((n,) for n in sizes.values())})
         for key, state in type(p.synapse).__states__.items():
             out[f"{p.name}.{key}(0)"] = (Param(0.0, state.unit), {(), (sizes.get(state.on, 0),)})
-        out[f"{p.name}.weight"] = (type(p.synapse).__weight__ or Param(0.0), {np.shape(p.weight)})
+        out[f"{p.name}.weight"] = (type(p.synapse).__weight__ or Param(0.0), {np.shape(p.weight_values)})
         for key, spec in p.source.parameters.items() if p.source is not None else ():
             out[f"{p.name}.{key}"] = (spec, {(), (len(p.post),)})
     for name, value in params.items():

@@ -14,6 +14,7 @@ from .program import Program, dtype
 from .record import Recorder
 from .recorded import Spikes, Trace
 from .timestep import advance
+from .windows import at, far_sums
 
 CHUNK_BYTES = 4 * 2**20
 MAX_CHUNK = 10_000
@@ -31,9 +32,9 @@ class Chunk:
         self.run = jax.jit(self._loop, donate_argnums=(5,))
 
     def step(self, ready, topology, drives, seed):
-        """The function state -> (state, spikes) of one step."""
+        """The function (state, far sums) -> (state, spikes) of one step."""
         placed = {k: (d, self.feeds[k].n, self.feeds[k].place) for k, d in drives.items()}
-        return lambda state: advance(self.program, topology, ready, state, placed, seed)
+        return lambda state, far: advance(self.program, topology, ready, state, placed, seed, far)
 
     def keyed(self, *kinds):
         return [(str(i), r) for i, r in enumerate(self.recorders) if r.kind in kinds]
@@ -56,12 +57,13 @@ class Chunk:
         self.n_traces += 1
         step = self.step(ready, topology, drives, seed)
 
-        def body(i, carry):
+        def body(i, carry, far):
             state, buffers = carry
-            state, fired = step(state)
+            state, fired = step(state, far)
             out = dict(buffers)
             if "spikes" in buffers:
-                hit = all_spikes(self.program, fired)[self.span[0] : self.span[1]] > 0.5
+                hit = all_spikes(self.program, fired)[self.span[0] : self.span[1]]
+                hit = hit if hit.dtype == bool else hit > 0.5
                 out["spikes"] = jax.lax.dynamic_update_index_in_dim(buffers["spikes"], hit, i, 0)
             for key, r in self.keyed("mean"):
                 out[key] = buffers[key] + r.read(self.program, ready, state, fired)
@@ -70,7 +72,18 @@ class Chunk:
                 out[key] = jax.lax.dynamic_update_index_in_dim(buffers[key], value, row, 0)
             return state, out
 
-        state, buffers = jax.lax.fori_loop(0, n, body, (state, buffers))
+        def window(carry):
+            done, state, buffers = carry
+            far = far_sums(self.program, topology, ready, state)
+            steps = jnp.minimum(self.program.window, n - done)
+            inner = lambda k, carry: body(done + k, carry, at(far, k))
+            return done + steps, *jax.lax.fori_loop(0, steps, inner, (state, buffers))
+
+        if self.program.window == 1:
+            state, buffers = jax.lax.fori_loop(0, n, lambda i, carry: body(i, carry, {}), (state, buffers))
+        else:
+            start = (jnp.zeros((), jnp.int32), state, buffers)
+            _, state, buffers = jax.lax.while_loop(lambda carry: carry[0] < n, window, start)
         return state, buffers, finite(state)
 
     def collect(self, buffers, first: int, steps: int) -> tuple[dict, dict]:

@@ -8,16 +8,19 @@ import numpy as np
 from . import integrate
 from .checks import check_size
 from .coupling import target_rows
-from .delivery import Receiver, check_memory, delay_steps, plan, receivers_of, rows
+from .delivery import Receiver, check_memory, delay_steps, every, place_of, plan, receivers_of, span
+from .drawing import for_chunks, values_range
 from .drive import Drive
 from .errors import CompileError, warn
 from .layout import check_array_parameters, lay_out
 from .method import choose_methods
 from .network import Network
-from .program import Program
+from .packing import aligned, choose, pack
+from .program import Program, dtype
 from .stability import warn_if_unstable
 from .surrogate import Surrogate
 from .units import to_canonical
+from .windows import choose_window, split
 from .wiring import couplings, edge_blocks, needs_edges, senders, split_outputs
 
 MAX_STEPS = 2**31 - 2
@@ -73,6 +76,8 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     sent, sends = senders(layout, events)
     with_parts = [p for p in events if sends[p.name]]
     bundles = plan(layout, with_parts, receivers, sends, steps)
+    for b in bundles:
+        choose(b, sum(r.n for r in receivers))
     params = {k: np.asarray(v, float) for k, v in layout.params.items()}
     weights = _weight_leaves(net, params)
     initial = _initial_leaves(net, params)
@@ -95,9 +100,11 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
         initial,
         weights,
     )
-    topology = _topology(program, {p.name: p for p in projections}, steps)
-    _buffers(program, topology, steps, net)
     split_outputs(program)
+    by_name = {p.name: p for p in projections}
+    program.window = choose_window(program.couplings, by_name, steps)
+    topology = _topology(program, by_name, steps)
+    _buffers(program, topology, steps, net)
     choose_methods(program, method)
     warn_if_unstable(program, params)
     _check_derived(program, params)
@@ -128,13 +135,22 @@ def _delays(net, dt, strict):
 
 def _weight_leaves(net, params):
     for p in net.projections.values():
-        params[f"{p.name}.weight"] = np.asarray(p.weight, float)
+        params[f"{p.name}.weight"] = _whole(p.weight_values, p.n_edges)
         if p.source is not None:
             values = {k: getattr(p.source, k) for k in p.source.parameters}
             params.update(
                 {f"{p.name}.{k}": np.asarray(v, float) for k, v in values.items() if not isinstance(v, Drive)}
             )
     return {p.name: (type(p.synapse), f"{p.name}.weight") for p in net.projections.values()}
+
+
+def _whole(values, n):
+    """All values of a parameter; in the precision of the run where there is one per edge."""
+    if np.ndim(values) == 0:
+        return np.asarray(values, float)
+    out = aligned(n, dtype())
+    for_chunks(lambda low, high: values_range(values, low, high, out.dtype, out[low:high]), n)
+    return out
 
 
 def _initial_leaves(net, params):
@@ -149,11 +165,10 @@ def _ports(net, layout, receivers, steps, params):
     for p in net.projections.values():
         if p.source is None:
             continue
-        slot, (_, member) = layout.slot_of[p.name], layout.where[p.post.name]
+        member = layout.where[p.post.name][1]
         port = Port(p.source, member.n, int(steps[p.name]), len(p.post), p.post.ids)
         for key in type(p.synapse).__increments__:
-            cell_state = key.endswith("_post") and key not in type(p.synapse).__states__
-            r: Receiver = place["cell", slot.group.index, key[:-5]] if cell_state else place["slot", slot.index, key]
+            r: Receiver = place[place_of(layout, p, key)]
             cells = None if len(p.edges.post) == member.n else p.edges.post
             port.receivers[key] = Place(r.start + member.start, member.n, cells)
         ports[p.name] = port
@@ -163,7 +178,7 @@ def _ports(net, layout, receivers, steps, params):
 def _topology(program, projections, steps):
     layout, made = program.layout, {}
     for b in program.bundles:
-        made[b.tag] = rows(b, layout.n_sources, program.n_receive)
+        made[b.tag] = pack(b, layout.n_sources, program.n_receive)
     for c in program.couplings:
         p = projections[c.projection]
         made[c.tag] = target_rows(
@@ -172,9 +187,12 @@ def _topology(program, projections, steps):
             c.slot.group.n,
             layout.where[p.pre.name][1].start,
             layout.where[p.post.name][1].start,
-            steps[p.name] if c.delay is None else None,
+            every(steps[p.name], p.n_edges) if c.delay != 0 else None,
             c.symmetric,
         )
+        if program.window > 1 and c.moving and c.delay != 0:
+            near, far = split(made[c.tag], program.window)
+            made[c.tag].update(near=near, far=far)
     for e in program.edge_blocks:
         p = projections[e.projection]
         source, target = layout.where[p.pre.name][1].start, layout.where[p.post.name][1].start
@@ -183,7 +201,7 @@ def _topology(program, projections, steps):
         if e.source.source_start is not None:
             made[e.tag]["source"] = (made[e.tag]["pre"] + e.source.source_start).astype(np.int32)
         if e.delay is None:
-            made[e.tag]["delays"] = np.asarray(steps[p.name], np.int32)
+            made[e.tag]["delays"] = every(steps[p.name], p.n_edges)
     return made
 
 
@@ -197,7 +215,7 @@ def _buffers(program, topology, steps, net):
             program.rings[b.tag] = b.slots
             check_memory("ring", program.rings[b.tag], program.n_receive, 4, program.rings[b.tag] * program.dt)
     for e in program.edge_blocks:
-        longest = max(longest, int(np.max(steps[e.projection])))
+        longest = max(longest, span(steps[e.projection])[1])
     for c in program.couplings:
         check_memory(
             "history of outputs",

@@ -1,7 +1,8 @@
 """Connectivity: rules that say which cells are connected.
 
 A rule draws exactly what its name says: `fixed_probability` gives a binomial number of edges also for small populations
-and small p, `fixed_indegree` exactly k edges for every target. The same generator gives the same edges.
+and small p, `fixed_indegree` exactly k edges for every target. The same generator gives the same edges, on any number of
+cores: rows are drawn in blocks that have their own streams (`blocks.py`).
 """
 
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .edges import Edges
+from .blocks import from_slots, row_blocks, transposed
+from .edges import Edges, check_ends
 from .errors import ConnectError, ParameterError
 from .rule import CheckedRule, Rule
-from .sampling import bernoulli_slots, distinct_in_rows, skip
+from .sampling import bernoulli_slots, distinct_in_rows, skip, slot_type, spread, spread_distinct, without
 from .spatial import distance_dependent
 
 __all__ = [
@@ -34,8 +36,8 @@ class all_to_all(CheckedRule):
     def _expected(self, sides):
         return sides.n_pre * sides.n_post - (0 if self.autapses else len(sides.autapses))
 
-    def _draw(self, sides, rng):
-        return sides.edges(np.arange(sides.n_pre * sides.n_post), self.autapses)
+    def _draw(self, sides, streams):
+        return _bernoulli(sides, 1.0, self.autapses, streams)
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class one_to_one(CheckedRule):
             )
         return sides.n_pre
 
-    def _draw(self, sides, rng):
-        return sides.edges(np.arange(sides.n_pre) * (sides.n_post + 1))
+    def _draw(self, sides, streams):
+        n = sides.n_pre
+        return Edges.from_rows(np.arange(n + 1), np.arange(n, dtype=np.int32), n, n)
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,19 @@ class fixed_probability(CheckedRule):
     def _expected(self, sides):
         return self.p * (sides.n_pre * sides.n_post - (0 if self.autapses else len(sides.autapses)))
 
-    def _draw(self, sides, rng):
-        return sides.edges(bernoulli_slots(sides.n_pre * sides.n_post, self.p, rng), self.autapses)
+    def _draw(self, sides, streams):
+        return _bernoulli(sides, self.p, self.autapses, streams)
+
+
+def _bernoulli(sides, p, autapses, streams):
+    """Every pair with probability p."""
+
+    def slots(block, start, stop):
+        hits = bernoulli_slots((stop - start) * sides.n_post, p, streams(block))
+        return without(hits, sides.holes(start, stop, autapses))
+
+    blocks = row_blocks(sides.n_pre, p * sides.n_post)
+    return from_slots(sides.n_pre, sides.n_post, blocks, slots, p * sides.n_pre * sides.n_post)
 
 
 class _FixedDegree(CheckedRule):
@@ -91,18 +105,26 @@ class _FixedDegree(CheckedRule):
             )
         return cells * self.k
 
-    def _pairs(self, sides, rng):
-        """Cell and partner of every edge."""
+    def _drawn(self, sides, streams):
+        """draw(number, start, stop): (stop - start, k) partners of these cells, unsigned."""
         cells, partners, own = self._partners(sides)
-        available = partners - (own >= 0)
-        if self.multapses:
-            cell = np.repeat(np.arange(cells), self.k)
-            partner = rng.integers(0, np.repeat(available, self.k))
-        else:
-            keys = distinct_in_rows(np.full(cells, self.k), available, rng)
-            cell, partner = np.divmod(keys, available.max(initial=1))
-        own = np.where(own < 0, partners, own)[cell]
-        return cell, partner + (partner >= own)  # the cell itself is left out
+        kind = slot_type(partners)
+
+        def draw(block, start, stop):
+            mine, rows = own[start:stop, None], stop - start
+            available = np.where(mine < 0, partners, partners - 1)
+            if not self.multapses:
+                keys = distinct_in_rows(np.full(rows, self.k), available[:, 0], streams(block))
+                drawn = (keys % keys.dtype.type(available.max(initial=1))).reshape(rows, self.k).astype(kind)
+            else:
+                same = np.all(available == available[0, 0])
+                limit = max(1, int(available[0, 0])) if same else available
+                drawn = streams(block).integers(0, limit, (rows, self.k), kind)
+            if np.all(mine < 0):
+                return drawn
+            return drawn + (drawn >= np.where(mine < 0, partners, mine).astype(kind))  # the cell itself is left out
+
+        return draw
 
 
 @dataclass(frozen=True)
@@ -125,9 +147,8 @@ class fixed_indegree(_FixedDegree):
         own = np.full(sides.n_post, -1) if self.autapses or sides.own is None else sides.own
         return sides.n_post, sides.n_pre, own
 
-    def _draw(self, sides, rng):
-        post, pre = self._pairs(sides, rng)
-        return sides.edges(np.sort(pre * sides.n_post + post))
+    def _draw(self, sides, streams):
+        return transposed(sides.n_pre, sides.n_post, self.k, self._drawn(sides, streams))
 
 
 @dataclass(frozen=True)
@@ -145,9 +166,16 @@ class fixed_outdegree(_FixedDegree):
             own[sides.own[post]] = post
         return sides.n_pre, sides.n_post, own
 
-    def _draw(self, sides, rng):
-        pre, post = self._pairs(sides, rng)
-        return sides.edges(np.sort(pre * sides.n_post + post))
+    def _draw(self, sides, streams):
+        draw = self._drawn(sides, streams)
+
+        def slots(block, start, stop):
+            kind = slot_type((stop - start) * sides.n_post)
+            first = np.arange(stop - start, dtype=kind)[:, None] * kind.type(sides.n_post)
+            return np.sort(draw(block, start, stop) + first, axis=None)
+
+        blocks = row_blocks(sides.n_pre, self.k)
+        return from_slots(sides.n_pre, sides.n_post, blocks, slots, sides.n_pre * self.k)
 
 
 @dataclass(frozen=True)
@@ -170,14 +198,18 @@ class fixed_total_number(CheckedRule):
             raise ConnectError(f"{self!r}: impossible, there are only {pairs} pairs; write n={pairs} or less")
         return self.n
 
-    def _draw(self, sides, rng):
-        holes = np.empty(0, np.int64) if self.autapses else sides.autapses
-        pairs = sides.n_pre * sides.n_post - len(holes)
-        if self.multapses:
-            slots = np.sort(rng.integers(0, max(1, pairs), self.n))
-        else:
-            slots = distinct_in_rows([self.n], [pairs], rng)
-        return sides.edges(skip(slots, holes))
+    def _draw(self, sides, streams):
+        blocks = row_blocks(sides.n_pre, self.n / max(1, sides.n_pre))
+        pairs = np.array([(b - a) * sides.n_post - len(sides.holes(a, b, self.autapses)) for _, a, b in blocks], np.int64)
+        count = (spread if self.multapses else spread_distinct)(self.n, pairs, streams(0))
+
+        def slots(block, start, stop):
+            n, m, rng = int(count[block - 1]), int(pairs[block - 1]), streams(block)
+            kind = slot_type((stop - start) * sides.n_post)
+            drawn = np.sort(rng.integers(0, max(1, m), n, kind)) if self.multapses else distinct_in_rows([n], [m], rng)
+            return skip(drawn.astype(kind), sides.holes(start, stop, self.autapses))
+
+        return from_slots(sides.n_pre, sides.n_post, blocks, slots, self.n)
 
 
 @dataclass(frozen=True)
@@ -207,15 +239,20 @@ class small_world(CheckedRule):
             raise ConnectError(f"{self!r}: k must be even and below the number of cells, {n}; write k={k}")
         return n * self.k
 
-    def _draw(self, sides, rng):
+    def _draw(self, sides, streams):
         n = sides.n_pre
         steps = np.concatenate([np.arange(1, self.k // 2 + 1), n - np.arange(1, self.k // 2 + 1)])
-        # In these keys, source * (n - 1) + (target - source - 1) mod n, a cell itself does not occur.
-        kept = rng.random((n, self.k)) >= self.p_rewire
-        keys = (np.arange(n)[:, None] * (n - 1) + steps - 1)[kept]
-        keys = distinct_in_rows(self.k - kept.sum(1), np.full(n, n - 1), rng, taken=np.sort(keys))
-        pre, step = np.divmod(keys, max(1, n - 1))
-        return sides.edges(np.sort(pre * n + (pre + step + 1) % n))
+
+        def slots(block, start, stop):
+            rng, rows = streams(block), stop - start
+            # In these keys, row * (n - 1) + (target - source - 1) mod n, a cell itself does not occur.
+            kept = rng.random((rows, self.k)) >= self.p_rewire
+            keys = (np.arange(rows)[:, None] * (n - 1) + steps - 1)[kept]
+            keys = distinct_in_rows(self.k - kept.sum(1), np.full(rows, n - 1), rng, taken=np.sort(keys))
+            row, step = np.divmod(keys.astype(np.int64), max(1, n - 1))
+            return np.sort((row * n + (start + row + step + 1) % n).astype(slot_type(rows * n)))
+
+        return from_slots(n, n, row_blocks(n, self.k), slots, n * self.k)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -237,14 +274,14 @@ class from_edges(Rule):
             object.__setattr__(self, name, np.array(getattr(self, name)))
         n = 2**31 - 1  # the sizes of the populations are not known yet, everything else can be checked
         if self.pre.size or self.post.size:
-            Edges(self.pre, self.post, n, n, self.weight, self.delay)
+            check_ends(self.pre, self.post, n, n, self.weight, self.delay)
 
     def _expected(self, sides):
         return len(self.pre)
 
-    def _draw(self, sides, rng):
+    def _draw(self, sides, streams):
         if not self.pre.size:
-            return sides.edges(np.empty(0, np.int64))
+            return Edges([], [], sides.n_pre, sides.n_post)
         return Edges(self.pre, self.post, sides.n_pre, sides.n_post, self.weight, self.delay)
 
     def __repr__(self):
@@ -288,7 +325,7 @@ class from_matrix(Rule):
             raise ConnectError(f"the matrix has shape {shape}, but [pre, post] are {need} cells; {hint}")
         return None
 
-    def _draw(self, sides, rng):
+    def _draw(self, sides, streams):
         pre, post, weight = self._table
         return Edges(pre, post, sides.n_pre, sides.n_post, weight)
 

@@ -97,20 +97,18 @@ def weighted_sums(x, weights, rows):
     return dict(zip(names, one(stacked[0])[None] if len(names) == 1 else jax.vmap(one)(stacked)))
 
 
-def delayed_sums(history, now, weights, rows, depth):
-    """The same with one delay per edge, read from the last `depth` rows of what the sources sent.
+def delayed_sums(history, now, weights, rows):
+    """The same with one delay per edge, read from what the sources sent.
 
     Args:
-        history: dict name -> (depth, n_pre), row (step % depth) is the newest.
-        now: int32 step.
+        history: dict name -> (n_pre, depth), column (step % depth) is the newest. now: int32 step.
     """
     from . import ops
 
-    if not history:
+    if not history or not rows["indices"].shape[0]:
         return {}
-    n_pre = next(iter(history.values())).shape[1]
-    place = jnp.mod(now - rows["delays"], depth) * n_pre + rows["indices"]
-    return {n: ops.gather_csr(h.reshape(-1), weights, rows["indptr"], place) for n, h in history.items()}
+    graph = (rows["indptr"], rows["indices"], -1 - rows["delays"], now)
+    return {n: ops.window_gather(h, weights, *graph, block=1)[0] for n, h in history.items()}
 
 
 def sum_on_targets(values, rows):

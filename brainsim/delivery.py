@@ -4,19 +4,20 @@ Every place where spikes add something is a *receiver*: one number per cell of a
 or a state of the cells themselves). All receivers lie side by side in one flat vector, so one operator call serves many
 projections. Calls differ by what they send (plain spikes, or values computed at the source), by delay (none or one for
 all edges: read from the history of the sources; one per edge: a ring over the receivers) and by weights (one per edge,
-or one per receiver, applied to the sums outside).
+or one per receiver, applied to the sums outside). `packing.py` lays out their arrays.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .errors import CompileError
 from .grid import to_steps
-from .ops import pack_edges
 
 MAX_HISTORIES = 4  # distinct delays read from the history; more go through the ring
 MAX_BYTES = 4 * 2**30
+MAX_DELAY = 2**30
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,61 @@ class Receiver:
     n: int
 
 
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """One delay per edge in whole steps, made in pieces when they are needed."""
+
+    projection: Any
+    dt: float
+    least: int
+    most: int
+
+    def between(self, low, high) -> np.ndarray:
+        """(high - low,) int32, of the edges low ... high - 1."""
+        return self.projection.delay_steps_range(low, high, self.dt)
+
+    def all(self) -> np.ndarray:
+        return self.between(0, self.projection.n_edges)
+
+
+def every(steps, n) -> np.ndarray:
+    """(n,) int32 steps of every edge."""
+    return steps.all() if isinstance(steps, Steps) else np.full(n, steps, np.int32)
+
+
+def span(steps) -> tuple[int, int]:
+    """Least and most steps."""
+    return (steps.least, steps.most) if isinstance(steps, Steps) else (int(steps), int(steps))
+
+
 @dataclass(eq=False)
 class Part:
     """The edges of one projection that feed one receiver."""
 
-    projection: str
+    projection: Any
     key: str
     receiver: Receiver
     offset: int  # of the target population inside the receiver
     source: int  # global id of the first source cell
-    pre: np.ndarray
-    post: np.ndarray
     per_edge: bool
-    steps: np.ndarray | int  # delay
-    span: tuple[int, int]
+    steps: Steps | int
+
+    @property
+    def name(self):
+        return self.projection.name
+
+    @property
+    def n_edges(self):
+        return self.projection.n_edges
+
+    @property
+    def start(self):
+        """Receiver of target 0 in the flat vector."""
+        return self.receiver.start + self.offset
+
+    @property
+    def span(self):
+        return self.start, self.start + self.projection.post.n
 
 
 @dataclass(eq=False)
@@ -56,10 +98,31 @@ class Bundle:
     per_edge: bool
     parts: list[Part] = field(default_factory=list)
     slots: int = 1  # depth of the ring
+    merged: bool = True  # one row per source; else one per source and part, in the order of the parts
+    n_blocks: int = 1  # stretches of receivers that a row is divided into
+    packed: bool = True  # delay and receiver in one word
+    why: str = ""
 
     @property
     def tag(self):
         return f"bundle{self.index}"
+
+    @property
+    def n_edges(self):
+        return sum(p.n_edges for p in self.parts)
+
+    @property
+    def sides(self):
+        """First source and number of sources of every part."""
+        return [(p.source, p.projection.edges.n_pre) for p in self.parts]
+
+
+def place_of(layout, projection, key) -> tuple:
+    """Kind, index and state of the receiver that an increment of a synapse reaches."""
+    slot = layout.slot_of[projection.name]
+    if key.endswith("_post") and key not in type(projection.synapse).__states__:
+        return "cell", slot.group.index, key[: -len("_post")]
+    return "slot", slot.index, key
 
 
 def receivers_of(layout, projections) -> list[Receiver]:
@@ -67,17 +130,13 @@ def receivers_of(layout, projections) -> list[Receiver]:
     found: dict[tuple, Receiver] = {}
     start = 0
     for p in projections:
-        slot = layout.slot_of[p.name]
+        states, n = type(p.synapse).__states__, layout.slot_of[p.name].group.n
         for key in type(p.synapse).__increments__:
-            if key.endswith("_post") and key not in type(p.synapse).__states__:
-                place = ("cell", slot.group.index, key[: -len("_post")])
-            elif type(p.synapse).__states__[key].on == "post":
-                place = ("slot", slot.index, key)
-            else:
+            place = place_of(layout, p, key)
+            if place in found or (place[0] == "slot" and states[key].on != "post"):
                 continue
-            if place not in found:
-                found[place] = Receiver(*place, start, slot.group.n)
-                start += slot.group.n
+            found[place] = Receiver(*place, start, n)
+            start += n
     return list(found.values())
 
 
@@ -87,44 +146,26 @@ def plan(layout, projections, receivers, sends, delays) -> list[Bundle]:
     Args:
         projections: those whose increments arrive at target-side states.
         sends: projection name -> key -> "spikes" or the projection name (values computed at the source).
-        delays: projection name -> int steps or int array per edge.
+        delays: projection name -> int steps or `Steps`.
     """
     place = {(r.kind, r.index, r.state): r for r in receivers}
     parts = []
     for p in projections:
         group, member = layout.where[p.pre.name]
-        _, target = layout.where[p.post.name]
-        slot = layout.slot_of[p.name]
-        for key in sends[p.name]:
-            cell = key.endswith("_post") and key not in type(p.synapse).__states__
-            r = place["cell", slot.group.index, key[:-5]] if cell else place["slot", slot.index, key]
-            parts.append(
-                (
-                    sends[p.name][key],
-                    Part(
-                        p.name,
-                        key,
-                        r,
-                        target.start,
-                        group.source_start + member.start,
-                        p.edges.pre,
-                        p.edges.post,
-                        bool(np.ndim(p.weight)) or _varies(p),
-                        delays[p.name],
-                        (r.start + target.start, r.start + target.stop),
-                    ),
-                )
-            )
-    many = len({int(p.steps) for _, p in parts if np.ndim(p.steps) == 0}) > MAX_HISTORIES
+        offset, source = layout.where[p.post.name][1].start, group.source_start + member.start
+        per_edge = bool(np.ndim(p.weight_values)) or _varies(p)
+        for key, send in sends[p.name].items():
+            r = place[place_of(layout, p, key)]
+            parts.append((send, Part(p, key, r, offset, source, per_edge, delays[p.name])))
+    many = len({p.steps for _, p in parts if not isinstance(p.steps, Steps)}) > MAX_HISTORIES
     bundles: list[Bundle] = []
     for send, part in parts:
-        delay = None if np.ndim(part.steps) or (many and part.steps > 0) else int(part.steps)
+        delay = None if isinstance(part.steps, Steps) or (many and part.steps > 0) else part.steps
         _assign(bundles, send, part, delay)
     for b in bundles:
-        count = sum(len(p.post) for p in b.parts)
-        if count > 2**31 - 1:
+        if b.n_edges > 2**31 - 1:
             raise CompileError(
-                f"{count} edges in one operator call ({[p.projection for p in b.parts]}); at most 2**31 - 1"
+                f"{b.n_edges} edges in one operator call ({[p.name for p in b.parts]}); at most 2**31 - 1"
             )
     return bundles
 
@@ -151,49 +192,19 @@ def _assign(bundles, send, part, delay):
     bundles.append(Bundle(len(bundles), send, delay, part.per_edge, [part]))
 
 
-def rows(bundle, n_sources, n_receive):
-    """Row pointers, receiver indices and delays of a bundle as arrays sorted by source; and the order of its edges.
-
-    Returns:
-        dict of int32 arrays `indptr` (n_sources + 1,), `indices` (n_edges,), `delays` if one per edge, `order` if the
-        edges had to be permuted.
-    """
-    pre = np.concatenate([p.pre.astype(np.int32) + np.int32(p.source) for p in bundle.parts])
-    post = np.concatenate([p.post.astype(np.int64) + p.receiver.start + p.offset for p in bundle.parts])
-    made = {}
-    order = None
-    if len(bundle.parts) > 1 and np.any(np.diff(pre) < 0):
-        order = np.argsort(pre, kind="stable").astype(np.int32)
-        pre, post = pre[order], post[order]
-        made["order"] = order
-    counts = np.bincount(pre, minlength=n_sources)
-    made["indptr"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    made["indices"] = post.astype(np.int32)
-    if bundle.delay is None:
-        steps = np.concatenate([np.broadcast_to(np.asarray(p.steps, np.int32), p.post.shape) for p in bundle.parts])
-        steps = (steps if order is None else steps[order]).astype(np.int32)
-        bundle.slots = int(steps.max(initial=0)) + 1
-        if bundle.slots * n_receive < 2**31:
-            # target and delay in one word: half the memory traffic of the hot loop
-            made["indices"] = pack_edges(made["indices"], steps, n_receive, bundle.slots)
-        else:
-            made["delays"] = steps
-    return made
-
-
 def delay_steps(projection, dt, strict, report):
-    """Delays in whole steps, checked; explicit values off the grid are reported."""
-    delay = np.asarray(projection.delay, float)
-    steps, off = to_steps(delay, dt)
-    shift = np.abs(steps * dt - delay)
-    if off.any() and not projection.delay_drawn:
-        report(projection.name, int(off.sum()), float(shift.max()), strict)
-    if steps.size and steps.max() > 2**30:
+    """Delays in whole steps, checked: int or `Steps`; explicit values off the grid are reported."""
+    if not projection.delay_drawn:
+        delay = np.asarray(projection.delay_values, float)
+        steps, off = to_steps(delay, dt)
+        if off.any():
+            report(projection.name, int(off.sum()), float(np.abs(steps * dt - delay).max()), strict)
+    least, most = projection.delay_steps_extent(dt)
+    if most > MAX_DELAY:
         raise CompileError(
-            f"{projection.name}: a delay of {delay.max():g} ms is {steps.max():.3g} steps of {dt:g} ms; at most {2**30}"
+            f"{projection.name}: a delay of {most * dt:g} ms is {most:.3g} steps of {dt:g} ms; at most {MAX_DELAY}"
         )
-    steps = steps.astype(np.int32)
-    return int(steps) if steps.ndim == 0 else steps
+    return Steps(projection, dt, least, most) if np.ndim(projection.delay_values) else least
 
 
 def check_memory(what, rows, cells, itemsize, longest):

@@ -18,6 +18,25 @@ from .units import to_canonical
 __all__ = ["Distribution", "as_values", "choice", "exponential", "gamma", "generator", "lognormal", "normal", "uniform"]
 
 
+def stream_key(seed: int, *names: str | int) -> int:
+    """A 128-bit key that depends on a seed and on names, and on nothing else; see `generator`."""
+    whole = (int, np.integer)
+    for part, allowed in [(seed, whole), *((name, (str, *whole)) for name in names)]:
+        if isinstance(part, bool) or not isinstance(part, allowed):
+            raise ParameterError(f"a generator needs a whole number and names, got {part!r}; write generator(0, 'exc')")
+    text = repr([p if isinstance(p, str) else int(p) for p in (seed, *names)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
+
+
+def stream(key: int, block: int = 0) -> np.random.Generator:
+    """The random stream of one block of numbers under a 128-bit key; streams of different blocks never overlap.
+
+    Philox is counter-based (Salmon et al. 2011, 10.1145/2063384.2063405): the block is the highest of the four 64-bit
+    words of its counter, so that 2**192 numbers belong to every block.
+    """
+    return np.random.Generator(np.random.Philox(key=key, counter=block << 192))
+
+
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """A random generator that depends on a seed and on names, and on nothing else.
 
@@ -32,13 +51,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
         >>> int(generator(0, "exc", "v").integers(1000)) == int(generator(0, "exc", "v").integers(1000))
         True
     """
-    whole = (int, np.integer)
-    for part, allowed in [(seed, whole), *((name, (str, *whole)) for name in names)]:
-        if isinstance(part, bool) or not isinstance(part, allowed):
-            raise ParameterError(f"a generator needs a whole number and names, got {part!r}; write generator(0, 'exc')")
-    text = repr([p if isinstance(p, str) else int(p) for p in (seed, *names)])
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return stream(stream_key(seed, *names))
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,6 +103,10 @@ class Distribution(ABC):
     def _problem(self) -> str | None:
         """Why these arguments cannot be and what to write, or None."""
 
+    def support(self) -> tuple[float, float]:
+        """All values lie between these two; arguments are floats."""
+        return -math.inf, math.inf
+
     @abstractmethod
     def _draw(self, rng, n) -> np.ndarray:
         """n values; arguments are floats."""
@@ -121,6 +138,9 @@ class uniform(Distribution):
     def _problem(self):
         return None if self.low < self.high else f"low must be below high; write uniform({self.high}, {self.low})"
 
+    def support(self):
+        return self.low, self.high
+
     def _draw(self, rng, n):
         return rng.uniform(self.low, self.high, n)
 
@@ -142,7 +162,7 @@ class normal(Distribution):
     def _problem(self):
         if self.sd < 0:
             return f"sd must be at least 0, got {self.sd}; write normal({self.mean}, {-self.sd})"
-        low, high = self._limits()
+        low, high = self.support()
         if not low < high:
             return f"low must be below high, got low={self.low}, high={self.high}"
         if self.sd == 0:
@@ -152,12 +172,14 @@ class normal(Distribution):
             return f"only a fraction {inside:.1g} of values lies between low and high; move the mean or the limits"
         return None
 
-    def _limits(self):
+    def support(self):
         return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
 
     def _draw(self, rng, n):
-        low, high = self._limits()
-        values = rng.normal(self.mean, self.sd, n)
+        low, high = self.support()
+        values = rng.standard_normal(n)
+        values *= self.sd
+        values += self.mean
         bad = np.flatnonzero((values < low) | (values > high))
         while bad.size:
             values[bad] = rng.normal(self.mean, self.sd, bad.size)
@@ -185,6 +207,9 @@ class lognormal(Distribution):
             return f"mean must be above 0, got {self.mean}: log-normal values are positive; apply a sign to the weight"
         return None if self.sd >= 0 else f"sd must be at least 0, got {self.sd}"
 
+    def support(self):
+        return 0.0, math.inf
+
     def _draw(self, rng, n):
         variance = math.log1p((self.sd / self.mean) ** 2)
         return rng.lognormal(math.log(self.mean) - variance / 2, math.sqrt(variance), n)
@@ -198,6 +223,9 @@ class exponential(Distribution):
 
     def _problem(self):
         return None if self.mean > 0 else f"mean must be above 0, got {self.mean}"
+
+    def support(self):
+        return 0.0, math.inf
 
     def _draw(self, rng, n):
         return rng.exponential(self.mean, n)
@@ -213,6 +241,9 @@ class gamma(Distribution):
 
     def _problem(self):
         return None if min(self.shape, self.scale) > 0 else f"shape and scale must be above 0, got {self!r}"
+
+    def support(self):
+        return 0.0, math.inf
 
     def _draw(self, rng, n):
         return rng.gamma(self.shape, self.scale, n)
@@ -244,6 +275,9 @@ class choice(Distribution):
         if min(self.p) < 0 or not math.isclose(math.fsum(self.p), 1.0, abs_tol=1e-8):
             return f"p must be at least 0 and sum to 1, got {self.p} with sum {math.fsum(self.p):g}"
         return None
+
+    def support(self):
+        return min(self.values), max(self.values)
 
     def _draw(self, rng, n):
         return rng.choice(np.asarray(self.values, np.float64), n, p=self.p)

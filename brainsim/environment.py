@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from . import cell
+from . import cell, windows
 from .coupling import delayed_sums, sum_on_targets, weighted_sums
 from .program import dtype, map_cells
 
@@ -60,12 +60,17 @@ def _coupling_sums(s, c, z, env, sent):
         if (c.terminal.tag, c.moving) not in sent:
             sent[c.terminal.tag, c.moving] = outputs(s, c.terminal, z, env, c.moving)
         return {**total, **weighted_sums(sent[c.terminal.tag, c.moving], weights, rows)}
-    history = s.old["sent"][c.tag]
-    if c.delay is None:
-        return {**total, **delayed_sums(history, s.now - 1, weights, rows, c.depth)}
-    row = jnp.mod(s.now - 1 - c.delay, c.depth)
-    x = {k: jax.lax.dynamic_index_in_dim(h, row, keepdims=False) for k, h in history.items()}
-    return {**total, **weighted_sums(x, weights, rows)}
+    history, far = s.old["sent"][c.tag], s.far.get(c.tag, {})
+    if "near" in rows:
+        near = delayed_sums(history, s.now, s.ready["weights"][c.tag]["near"], rows["near"])
+    elif c.delay is None:
+        near = delayed_sums(history, s.now, weights, rows)
+    elif c.tag in s.far:
+        near = {}
+    else:
+        near = weighted_sums({k: windows.read(h, s.now, c.delay) for k, h in history.items()}, weights, rows)
+    both = {k: near[k] + far[k] if k in near and k in far else near.get(k, far.get(k)) for k in (*near, *far)}
+    return {**total, **both}
 
 
 def edge_environment(s, block, z):

@@ -47,22 +47,23 @@ class Poisson(Drive):
     def value(self, step, dt, n, key, carry):
         from .ops import random
 
-        rate, size = self.rate, self._terms(dt)
+        rate, most = self.rate, self._bound()
         if isinstance(rate, Drive):
             rate, carry = rate.value(step, dt, n, key ^ jnp.uint32(0x5BD1E995), carry)
             rate = jnp.maximum(rate, 0.0)
         on = (step >= step_of(self.start, dt)) & (step < step_of(self.stop, dt))
         rate = jax.lax.stop_gradient(jnp.asarray(rate, jnp.float32))
-        counts = random.poisson(key, step, rate * (1e-3 * dt * self.n), n, size=size).astype(jnp.result_type(float))
-        # a table that is too short would cut counts off silently
-        return jnp.where(rate > self.most * (1 + 1e-5), jnp.nan, jnp.where(on, counts, 0.0)), carry
+        expected = 1e-3 * dt * self.n  # counts per Hz
+        counts = random.poisson(key, step, rate * expected, n, most=most * expected)
+        # no count is negative: -1 says that the generator cannot serve the rate
+        wrong = (rate > most) | (counts < 0)
+        return jnp.where(wrong, jnp.nan, jnp.where(on, counts, 0).astype(jnp.result_type(float))), carry
 
-    def _terms(self, dt):
-        """Length of the cumulative table: from the largest rate, which must be known before compiling."""
+    def _bound(self):
+        """The largest rate, which must be known before compiling; rounding of a rate is no excess."""
         if self.most is None:
             raise RunError("poisson: the rate is traced or changes with time; say most=, its upper bound in Hz")
-        mean = self.most * 1e-3 * dt * self.n
-        return int(np.ceil(mean + 8.0 * np.sqrt(mean) + 12.0))
+        return self.most * (1 + 1e-5)
 
 
 @drive

@@ -16,8 +16,8 @@ from .errors import CompileError, unknown
 from .functions import phi1
 
 LOCAL = ("exact", "exp_euler")
-STAGED = ("euler", "heun", "rk4", "rosenbrock")
-METHODS = ("auto", *LOCAL, *STAGED)
+EXPLICIT = ("euler", "heun", "rk4")
+METHODS = ("auto", *LOCAL, *EXPLICIT, "rosenbrock")
 ROSENBROCK_LIMIT = 3000
 GROWTH = 10.0
 

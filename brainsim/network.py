@@ -1,5 +1,6 @@
 """What the user says: populations, projections, initial values, derived parameters."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from .connectivity import Edges, from_edges
 from .declare import check_bounds
 from .distributions import Distribution, as_values, generator
 from .drive import Drive
+from .edge_values import check_delay, edge_values, lengths
 from .errors import ConnectError, ParameterError, RunError, UnknownNameError, unknown
 from .integrate import check_method
 from .names import check_name, match
@@ -158,17 +160,16 @@ class Network:
             kind = "projection" if name in self.projections else "population"
             raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
-        edges, distance = self._edges(name, rule, pre, post, source)
+        edges = self._edges(name, rule, pre, post, source)
         self._check_order(name, rule, pre, post, weight, delay)
-        weight = self._edge_values(name, "weight", weight, edges, edges.weight, type(synapse).__weight__, distance)
-        values, drawn = delay, isinstance(delay, Distribution)
-        values = self._edge_values(name, "delay", delay, edges, edges.delay, None, distance)
-        if np.any(np.asarray(values) < 0):
-            raise ParameterError(f"{name}: delay {np.min(values):g} ms is negative; a delay is at least 0 ms")
-        if source is not None and np.ndim(values):
-            raise ConnectError(f"{name}: a drive takes one delay for all targets; give a number")
+        away = functools.cache(lambda: lengths(edges, pre, post, getattr(rule, "periodic", None)))
+        weight = edge_values(self.seed, name, "weight", weight, edges, type(synapse).__weight__, away)
+        delay = edge_values(self.seed, name, "delay", delay, edges, None, away)
+        check_delay(name, delay, source)
+        carried = [x if k is not None else None for x, k in ((weight, edges.weight), (delay, edges.delay))]
+        edges = Edges.from_rows(edges.indptr, edges.post, edges.n_pre, edges.n_post, *carried)  # one copy of the values
         own = self._values(synapse, name, None)
-        made = Projection(name, pre, post, synapse, edges, weight, values, drawn, into, source, creation_line(), own)
+        made = Projection(name, pre, post, synapse, edges, weight, delay, into, source, creation_line(), own)
         self.projections[name] = made
         self._changed()
         return made
@@ -213,8 +214,8 @@ class Network:
                 f"PoissonSource or SpikeSource instead"
             )
 
-    def _edges(self, name, rule, pre, post, source) -> tuple[Edges, Any]:
-        """Edges with indices into the whole populations, sorted by (pre, post), and their lengths in um if known."""
+    def _edges(self, name, rule, pre, post, source) -> Edges:
+        """Edges with indices into the whole populations, sorted by (pre, post)."""
         if source is not None:
             if not source.events:
                 raise ConnectError(
@@ -223,7 +224,7 @@ class Network:
                 )
             if rule is not None:
                 raise ConnectError(f"{name}: a drive gives every target its own train; leave the rule out")
-            return Edges(post.index, post.index, n_pre=post.n, n_post=post.n), None
+            return Edges(post.index, post.index, n_pre=post.n, n_post=post.n)
         if not isinstance(rule, Rule):
             raise ConnectError(
                 f"{name}: the rule is {rule!r}; give a connectivity rule such as bs.fixed_probability(0.1)"
@@ -239,14 +240,9 @@ class Network:
             pre_positions=part(pre),
             post_positions=part(post),
         )
-        edges = Edges(
-            pre.index[drawn.pre], post.index[drawn.post], pre.n, post.n, weight=drawn.weight, delay=drawn.delay
-        )
-        if pre.positions is None or post.positions is None:
-            return edges, None
-        from .spatial import distances
-
-        return edges, distances(pre.positions[edges.pre], post.positions[edges.post], getattr(rule, "periodic", None))
+        if pre.ids is None and post.ids is None:
+            return drawn
+        return drawn.within(pre.index, post.index, pre.n, post.n)
 
     def _check_order(self, name, rule, pre, post, weight, delay):
         """Edges are kept sorted; values beside a list in another order would go to the wrong edges."""
@@ -258,25 +254,6 @@ class Network:
                     f"{name}: {arrays[0]} has one value per edge, and edges are kept sorted by source and target, but "
                     f"from_edges lists them in another order; write bs.from_edges(pre, post, {arrays[0]}=...)"
                 )
-
-    def _edge_values(self, name, kind, given, edges, carried, spec, distance):
-        """A scalar or one value per edge, converted and checked."""
-        what = f"{name}.{kind}"
-        if carried is not None:
-            if given is not None and not (kind == "delay" and np.ndim(given) == 0 and given == 0.0):
-                raise ConnectError(f"{name}: the rule carries a {kind} for every edge already; leave {kind}= out")
-            given = carried
-        if given is None:
-            raise ConnectError(
-                f"{name}: no {kind}; give {kind}= as a number, an array of {len(edges.post)} values or a distribution"
-            )
-        unit = "ms" if kind == "delay" else (spec.unit if spec else None)
-        if unit is None and not isinstance(given, str):
-            unit = "1"
-        values = as_values(given, len(edges.post), generator(self.seed, name, kind), unit, what, distance=distance)
-        if spec is not None:
-            check_bounds(np.asarray(values, float), spec, what)
-        return float(values) if np.ndim(values) == 0 else np.asarray(values, float)
 
     def init(self, pattern: str, value) -> None:
         """Set initial values: `net.init("*.v", bs.uniform(-60.0, -50.0))`.
@@ -374,3 +351,4 @@ class Network:
         from .tables import network_html
 
         return network_html(self)
+

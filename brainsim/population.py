@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from .connectivity import Edges
+from .drawing import CHUNK, Drawn, extent, values_range
 from .errors import ConnectError, ParameterError, UnknownNameError, unknown
+from .grid import to_steps
 from .neuron import Neuron
 from .synapse import Synapse
 
@@ -120,16 +123,19 @@ class Population:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A named set of edges between two populations with a synapse model; for drives `source` instead of `pre`."""
+    """A named set of edges between two populations with a synapse model; for drives `source` instead of `pre`.
+
+    `weight_values` and `delay_values` are a number, an array of one value per edge, or `Drawn`: values of a
+    distribution, which are not kept but drawn where they are needed.
+    """
 
     name: str
     pre: Population | None
     post: Population
     synapse: Synapse
     edges: Edges
-    weight: Any
-    delay: Any
-    delay_drawn: bool
+    weight_values: Any
+    delay_values: Any
     into: str
     source: Any = None
     line: str = ""
@@ -137,8 +143,41 @@ class Projection:
 
     @property
     def n_edges(self) -> int:
-        return len(self.edges.post)
+        return len(self.edges)
+
+    @property
+    def weight(self):
+        """Number, or (n_edges,) array, in the unit of the synapse; drawn weights in the precision of the simulation."""
+        if not isinstance(self.weight_values, Drawn):
+            return self.weight_values
+        return self.weight_values.array(np.float64 if jax.config.jax_enable_x64 else np.float32)
+
+    @property
+    def delay(self):
+        """Number, or (n_edges,) float64, in ms, as given or drawn; the simulation rounds it to whole steps."""
+        return self.delay_values.array() if isinstance(self.delay_values, Drawn) else self.delay_values
+
+    @property
+    def delay_drawn(self) -> bool:
+        return isinstance(self.delay_values, Drawn)
+
+    def delay_steps_range(self, lo: int, hi: int, dt: float) -> np.ndarray:
+        """(hi - lo,) int32 delays of the edges lo .. hi-1 in whole steps, to the nearest."""
+        made = np.empty(hi - lo, np.int32)
+        for a in range(lo - lo % CHUNK, hi, CHUNK):  # in the cache
+            start, stop = max(a, lo), min(a + CHUNK, hi)
+            delay = values_range(self.delay_values, start, stop, np.float64)
+            made[start - lo : stop - lo] = np.rint(np.divide(delay, dt, out=delay), out=delay)
+        return made
+
+    def delay_steps_extent(self, dt: float) -> tuple[int, int]:
+        """Smallest and largest delay in whole steps; 0 and 0 if there are no edges."""
+        least, most = to_steps(np.nan_to_num(extent(self.delay_values)), dt)[0]
+        return int(least), int(most)
 
     def __repr__(self):
-        delay = f"{np.min(self.delay):g}..{np.max(self.delay):g} ms" if np.ndim(self.delay) else f"{self.delay:g} ms"
+        if self.delay_drawn:
+            delay = f"{self.delay_values.distribution!r} ms"
+        else:
+            delay = "{:g}..{:g} ms".format(*extent(self.delay)) if np.ndim(self.delay) else f"{self.delay:g} ms"
         return f"Projection({self.name}, {self.n_edges} edges, {self.synapse!r}, delay {delay})"

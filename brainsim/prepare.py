@@ -1,5 +1,7 @@
 """What a run needs once: parameters as arrays, weights in the order of the operators, propagators, initial state."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,13 @@ from .declare import Const
 from .errors import CompileError
 from .method import environment_names
 from .program import Program, dtype, expand_group, expand_slot, expand_terminal, map_cells
+
+
+class Ends(NamedTuple):
+    """Which cells every edge joins."""
+
+    pre: np.ndarray
+    post: np.ndarray
 
 
 class Parameters(dict):
@@ -90,15 +99,17 @@ def _weights(program, topology, params, bound):
     for b in program.bundles:
         weights = []
         for part in b.parts:
-            cls, leaf = program.weights[part.projection]
+            cls, leaf = program.weights[part.name]
             w = jnp.asarray(params[leaf], dtype())
             if b.sends == "spikes":
-                slot, n = program.layout.slot_of[part.projection], part.span[1] - part.span[0]
-                values = _at_arrival(params, slot, part.projection, part.pre, part.post, n, b.per_edge)
-                w = effective_weight(program, cls, w, values, part.key, len(part.post) if b.per_edge else n)
+                slot, n = program.layout.slot_of[part.name], part.projection.post.n
+                edges = part.projection.edges if b.per_edge else None
+                values = _at_arrival(params, slot, part.name, edges, n)
+                w = effective_weight(program, cls, w, values, part.key, part.n_edges if b.per_edge else n)
             weights.append(w)
         if b.per_edge:
-            edge = jnp.concatenate([jnp.broadcast_to(w, p.post.shape) for w, p in zip(weights, b.parts)])
+            whole = [jnp.broadcast_to(w, (p.n_edges,)) for w, p in zip(weights, b.parts)]
+            edge = whole[0] if len(whole) == 1 else jnp.concatenate(whole)
             order = topology[b.tag].get("order")
             out[b.tag] = {"edge": edge if order is None else edge[order]}
         else:
@@ -108,20 +119,29 @@ def _weights(program, topology, params, bound):
             out[b.tag] = {"edge": jnp.ones((), dtype()), "scale": scale}
     for c in program.couplings:
         w = params[program.weights[c.projection][1]]
-        out[c.tag] = {"edge": w if w.ndim == 0 else w[topology[c.tag]["order"]]}
+        rows = topology[c.tag]
+        out[c.tag] = {k: w if w.ndim == 0 else w[r["order"]] for k, r in (("edge", rows), *_divided(rows))}
     for e in program.edge_blocks:
         out[e.tag] = {"edge": params[program.weights[e.projection][1]]}
     return out
 
 
-def _at_arrival(params, slot, projection, pre, post, n_post, per_edge):
-    """Parameters of the synapse of one projection as `on_pre` sees them: scalars, or one per edge (or per target)."""
+def _divided(rows):
+    return [(k, rows[k]) for k in ("near", "far") if k in rows]
+
+
+def _at_arrival(params, slot, projection, edges, n_post):
+    """Parameters of the synapse of one projection as `on_pre` sees them: scalars, or one per edge.
+
+    Args:
+        edges: whose `pre` and `post` say which cells an edge joins; None: one value per target is enough.
+    """
     values = {}
     for key, spans in slot.leaves.items():
         name = spans[slot.spans[projection]]
         x = jnp.asarray(params[name], dtype())
-        if x.ndim and per_edge:
-            x = x[post] if x.shape[0] == n_post else x if x.shape[0] == len(post) else x[pre]
+        if x.ndim and edges is not None:
+            x = x[edges.post] if x.shape[0] == n_post else x if x.shape[0] == len(edges.post) else x[edges.pre]
         elif x.ndim and x.shape[0] != n_post:
             raise CompileError(
                 f"{name} has shape {x.shape}: a value per source or edge needs an array of weights too, one per edge; "
@@ -138,7 +158,7 @@ def _drive_weights(program, params):
         slot, cells = program.layout.slot_of[name], np.arange(port.n)
         for key, place in port.receivers.items():
             cells = cells if place.cells is None else np.asarray(place.cells)
-            values = _at_arrival(params, slot, name, cells, cells, port.n, True)
+            values = _at_arrival(params, slot, name, Ends(cells, cells), port.n)
             w = effective_weight(program, cls, jnp.asarray(params[leaf], dtype()), values, key, len(cells))
             if place.cells is not None:
                 w = jnp.zeros((place.n,), dtype()).at[cells].set(w)
@@ -313,4 +333,4 @@ def _initial_outputs(program, c, state, params):
         return {k: jnp.asarray(sent[k], dtype()) for k in c.moving}
 
     now = map_cells(one, g.n, state["z"][g.index], bound)
-    return {k: jnp.broadcast_to(v, (c.depth, g.n)) for k, v in now.items()}
+    return {k: jnp.broadcast_to(v[:, None], (g.n, c.depth)) for k, v in now.items()}

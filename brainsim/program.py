@@ -36,6 +36,7 @@ class Program:
     derived: dict[str, Any]
     initial: tuple[str, ...]
     weights: dict[str, tuple]
+    window: int = 1  # steps whose delayed couplings are summed together
     zero_states: dict[str, float] = field(default_factory=dict)
 
     @property

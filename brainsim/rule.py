@@ -1,6 +1,6 @@
 """What all connectivity rules share: what they know about both sides, the checks, and the door `Rule.edges`."""
 
-import math
+import functools
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from .distributions import stream
 from .edges import Edges
 from .errors import ConnectError, ParameterError
+from .memory import free_memory, in_words
 from .units import to_canonical
 
 __all__ = ["CheckedRule", "Rule", "Sides"]
-BYTES = 40  # of memory per edge while edges are drawn: the slots, both indices, and a mask
+BYTES = 4  # of memory per edge: the target; the source is a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Sides:
     pre_positions: Any
     post_positions: Any
 
-    @property
+    @functools.cached_property
     def autapses(self):
         """Sorted slots pre * n_post + post at which a cell would meet itself."""
         if self.own is None:
@@ -34,13 +36,12 @@ class Sides:
         post = np.flatnonzero(self.own >= 0)
         return np.sort(self.own[post] * self.n_post + post)
 
-    def edges(self, slots, keep_autapses=True):
-        """Edges from slots."""
-        pre, post = np.divmod(slots, max(1, self.n_post))
-        if not keep_autapses and self.own is not None:
-            other = self.own[post] != pre
-            pre, post = pre[other], post[other]
-        return Edges(pre, post, self.n_pre, self.n_post)
+    def holes(self, start, stop, autapses):
+        """Slots of the rows start .. stop-1, counted from their first, that must stay free."""
+        if autapses:
+            return np.empty(0, np.int64)
+        lo, hi = np.searchsorted(self.autapses, [start * self.n_post, stop * self.n_post])
+        return self.autapses[lo:hi] - start * self.n_post
 
 
 def _own(n_pre, n_post, pre_ids, post_ids):
@@ -61,7 +62,8 @@ class Rule(ABC):
 
         Args:
             n_pre, n_post: numbers of source and target cells; edges are numbered 0 .. n-1 on each side.
-            rng: numpy.random.Generator, such as `brainsim.distributions.generator(seed, name)`.
+            rng: numpy.random.Generator, such as `brainsim.distributions.generator(seed, name)`. It gives the key of
+                the streams from which blocks of rows are drawn, in parallel.
             pre_ids, post_ids: (n_pre,) and (n_post,) numbers of the cells in their population, for parts of one.
             same: both sides belong to one population, so that equal ids are one cell (and its edge an autapse).
             pre_positions, post_positions: (n, d) positions in um, for rules of distance.
@@ -73,19 +75,22 @@ class Rule(ABC):
         sides = Sides(int(n_pre), int(n_post), own, pre_positions, post_positions)
         expected = self._expected(sides)
         self._check_memory(expected, sides)
-        made = self._draw(sides, rng)
+        made = self._draw(sides, functools.partial(stream, int.from_bytes(rng.bytes(16), "little")))
         if not len(made) and (expected is None or expected > 0):
             hint = "" if expected is None else f", {expected:.3g} were expected"
             warnings.warn(f"{self!r} from {n_pre} to {n_post} cells drew no edges{hint}", stacklevel=2)
         return made
 
     def _check_memory(self, expected, sides):
-        if expected is None or (expected < 2**31 and expected * BYTES < _free_memory()):
+        if expected is None:
             return
-        limit = "2**31 - 1 edges" if expected >= 2**31 else f"the {_free_memory() / 1e9:.3g} GB of free memory"
+        need, free = expected * BYTES + 8 * sides.n_pre, free_memory()
+        if expected < 2**31 and need < free:
+            return
+        limit = "2**31 - 1 edges" if expected >= 2**31 else f"the {in_words(free)} of free memory"
         raise ConnectError(
             f"{self!r} from {sides.n_pre} to {sides.n_post} cells makes about {expected:.3g} edges, which need "
-            f"{expected * BYTES:.3g} bytes while they are drawn: more than {limit}; connect fewer cells or fewer pairs"
+            f"{in_words(need)}: more than {limit}; connect fewer cells or fewer pairs"
         )
 
     @abstractmethod
@@ -93,15 +98,8 @@ class Rule(ABC):
         """Expected number of edges, None if not known beforehand. Raises ConnectError if the rule cannot be met."""
 
     @abstractmethod
-    def _draw(self, sides, rng) -> Edges: ...
-
-
-def _free_memory():
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return math.inf  # other systems: not known
+    def _draw(self, sides, streams) -> Edges:
+        """Edges; streams(i) is the generator of block i, 0 that of the rule as a whole."""
 
 
 def _probability(p, what):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checkpoint
+from . import checkpoint, windows
 from .checks import bound_specs, merge
 from .chunk import Chunk
 from .compile import MAX_STEPS, build
@@ -86,6 +86,12 @@ class Simulation:
         )
         return f"Simulation(dt={self.dt:g} ms; {groups}; records {[r.name for r in self.recorders]})"
 
+    def explain(self):
+        """What a step of the compiled network does, which layout was chosen and why, as text."""
+        from .explain import explain
+
+        return explain(self.program, self.topology, self.params)
+
     def run(self, duration, params=None, inputs=None, state=None, key=0, *, progress=False, stream=None):
         """Simulate; pure: starts from `state` and stores nothing.
 
@@ -152,16 +158,17 @@ class Simulation:
 
     def _run_traced(self, n, params, drives, state, seed, first):
         ready = prepare(self.program, self.topology, params)
-        state = self._begin(params, drives, state, self._initial)
+        state = _tracked(self._begin(params, drives, state, self._initial))
         begun = state["step"] if _is_traced(state["step"]) else first
         step = self.chunk.step(ready, self.topology, drives, seed)
         keyed = self.chunk.keyed("spikes", "trace", "mean")
 
-        def body(state, _):
-            state, fired = step(state)
+        def body(state, far):
+            state, fired = step(state, far)
             return state, {key: r.read(self.program, ready, state, fired) for key, r in keyed}
 
-        state, ys = jax.lax.scan(body, state, None, length=n)
+        state, ys = windows.scan(self.program, self.topology, ready, body, state, n)
+        state = {**state, "history": {k: v for k, v in state["history"].items() if k != "active"}}
         out = {"spikes": {}, "traces": {}, "summaries": {}}
         for key, r in keyed:
             if r.kind == "spikes":
@@ -176,7 +183,7 @@ class Simulation:
     def _run_host(self, n, params, drives, state, seed, progress, stream):
         begun = time.perf_counter()
         ready = self._prepare(self.topology, params)
-        state = self._begin(params, drives, state, self._start)
+        state = _with_spikes(self._begin(params, drives, state, self._start), dtype() if self.program.smooth else bool)
         if not bool(finite(state)):
             raise NonFiniteError(f"{which_is_not(self.program, state)} before the run: initial values must be finite")
         check_memory(self.recorders, n, stream is not None)
@@ -212,6 +219,7 @@ class Simulation:
                 "complete": complete,
             }
             whole = kept.finish(meta, summaries) or self._part(self.chunk.buffers(), first, 0)
+        state = _with_spikes(state, dtype())
         return replace(whole, summaries=summaries, state=state, meta={**whole.meta, **meta})
 
     def _part(self, buffers, first, steps) -> Result:
@@ -315,6 +323,23 @@ class _Kept:
             self.writer.close(complete=meta["complete"], meta=meta, summaries=summaries)
             return Result.load(self.writer.path)
         return Result.join(self.parts) if self.parts else None
+
+
+def _with_spikes(state, kind):
+    """The state with its history of spikes as floats, through which derivatives flow, or, in a host run, as bytes."""
+    history = dict(state["history"])
+    if "spikes" in history and history["spikes"].dtype != kind:
+        old = history["spikes"]
+        history["spikes"] = old > 0.5 if kind is bool else old.astype(kind)
+    return {**state, "history": history}
+
+
+def _tracked(state):
+    """The state with a history of the cells whose spikes have a derivative; of the time before the run: all."""
+    history = state["history"]
+    if "spikes" not in history:
+        return state
+    return {**state, "history": {**history, "active": jnp.ones(history["spikes"].shape, bool)}}
 
 
 def _is_traced(tree) -> bool:

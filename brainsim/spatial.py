@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import from_slots
 from .errors import ConnectError, ParameterError
 from .rule import CheckedRule
+from .sampling import slot_type, without
 from .units import to_canonical
 
 __all__ = ["distance_dependent", "distances", "exponential_decay", "gaussian", "pairs_within"]
 
 BLOCK = 2_000_000  # pairs looked at together
+ROWS = 1024  # sources that share a random stream, and whose neighbours are looked up together
 
 
 @dataclass(frozen=True)
@@ -101,29 +104,42 @@ def pairs_within(pre, post, max_distance=None, periodic=None):
         (pre, post, distance) of a block: index arrays and um. A search tree (scipy, imported here) finds the pairs of
         large populations; the result is the same without it.
     """
-    block = max(1, BLOCK // max(1, len(post)))
-    tree = None
-    if max_distance is not None and len(pre) > block:
+    near = _Neighbours(post, max_distance, periodic, len(pre) * len(post) > BLOCK)
+    for start in range(0, len(pre), ROWS):
+        for i, j, d in near.of(pre[start : start + ROWS]):
+            yield i + start, j, d
+
+
+class _Neighbours:
+    """Finds the targets within a distance of some sources."""
+
+    def __init__(self, post, max_distance, periodic, large):
+        self.post, self.max_distance, self.periodic = post, max_distance, periodic
+        self.box = None if periodic is None else np.broadcast_to(np.asarray(periodic, np.float64), post.shape[1:])
+        self.tree = self._tree(post) if large and max_distance is not None else None
+
+    def _tree(self, points):
         from scipy.spatial import cKDTree
 
-        box = None if periodic is None else np.broadcast_to(np.asarray(periodic, np.float64), post.shape[1:])
-        wrap = (lambda x: x) if box is None else (lambda x: np.mod(x, box) % box)  # twice: -1e-20 % 1 is 1
-        tree = cKDTree(wrap(post), boxsize=box)
-        block = 2_000
-    for start in range(0, len(pre), block):
-        part = pre[start : start + block]
-        if tree is None:
-            d = distances(part[:, None], post[None], periodic)
-            i, j = np.nonzero(np.ones(d.shape, bool) if max_distance is None else d <= max_distance)
-            yield i + start, j, d[i, j]
-            continue
-        found = cKDTree(wrap(part), boxsize=box)
-        near = found.sparse_distance_matrix(tree, max_distance * (1 + 1e-9), output_type="ndarray")
-        order = np.lexsort((near["j"], near["i"]))
-        i, j = near["i"][order], near["j"][order]
-        d = distances(part[i], post[j], periodic)  # the same numbers as without a tree
-        keep = d <= max_distance
-        yield i[keep] + start, j[keep], d[keep]
+        box = self.box
+        return cKDTree(points if box is None else np.mod(points, box) % box, boxsize=box)  # twice: -1e-20 % 1 is 1
+
+    def of(self, pre):
+        """Yields (pre, post, distance) of the pairs, sorted."""
+        if self.tree is None:
+            rows = max(1, BLOCK // max(1, len(self.post)))
+            for start in range(0, len(pre), rows):
+                d = distances(pre[start : start + rows, None], self.post[None], self.periodic)
+                i, j = np.nonzero(np.ones(d.shape, bool) if self.max_distance is None else d <= self.max_distance)
+                yield i + start, j, d[i, j]
+            return
+        reach = self.max_distance * (1 + 1e-9)
+        found = self._tree(pre).sparse_distance_matrix(self.tree, reach, output_type="ndarray")
+        order = np.lexsort((found["j"], found["i"]))
+        i, j = found["i"][order], found["j"][order]
+        d = distances(pre[i], self.post[j], self.periodic)  # the same numbers as without a tree
+        keep = d <= self.max_distance
+        yield i[keep], j[keep], d[keep]
 
 
 @dataclass(frozen=True)
@@ -157,14 +173,21 @@ class distance_dependent(CheckedRule):
     def _expected(self, sides):
         return None
 
-    def _draw(self, sides, rng):
+    def _draw(self, sides, streams):
         a = positions_of(sides.pre_positions, sides.n_pre, "pre", self)
         b = positions_of(sides.post_positions, sides.n_post, "post", self)
-        found = [np.empty(0, np.int64)]
-        for pre, post, d in pairs_within(a, b, self.max_distance, self.periodic):
-            hit = rng.random(len(d)) < self._probabilities(d)
-            found.append(pre[hit].astype(np.int64) * sides.n_post + post[hit])
-        return sides.edges(np.concatenate(found), self.autapses)
+        near = _Neighbours(b, self.max_distance, self.periodic, len(a) * len(b) > BLOCK)
+
+        def slots(block, start, stop):
+            rng, kind = streams(block), slot_type((stop - start) * sides.n_post)
+            found = [np.empty(0, kind)]
+            for pre, post, d in near.of(a[start:stop]):
+                hit = rng.random(len(d)) < self._probabilities(d)
+                found.append((pre[hit].astype(np.int64) * sides.n_post + post[hit]).astype(kind))
+            return without(np.concatenate(found), sides.holes(start, stop, self.autapses))
+
+        blocks = [(1 + i, start, min(start + ROWS, len(a))) for i, start in enumerate(range(0, len(a), ROWS))]
+        return from_slots(sides.n_pre, sides.n_post, blocks, slots, 0)
 
     def _probabilities(self, d):
         p = np.asarray(to_canonical(self.profile(d), "1", f"{self!r}: the profile"))

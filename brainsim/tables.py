@@ -6,6 +6,7 @@ import inspect
 import numpy as np
 
 from .declare import Model
+from .drawing import Drawn
 from .errors import ParameterError
 
 
@@ -108,7 +109,11 @@ def network_html(net) -> str:
     for p in net.projections.values():
         possible = max(1, (p.pre.n if p.pre else 1) * p.post.n)
         span = lambda v, unit: (
-            f"{np.min(v):g} … {np.max(v):g} {unit}" if np.size(v) > 1 else f"{np.mean(v) if np.size(v) else 0:g} {unit}"
+            f"{v.distribution!r} {unit}"
+            if isinstance(v, Drawn)
+            else f"{np.min(v):g} … {np.max(v):g} {unit}"
+            if np.size(v) > 1
+            else f"{np.mean(v) if np.size(v) else 0:g} {unit}"
         )
         weight = type(p.synapse).__weight__
         projections.append(
@@ -117,8 +122,8 @@ def network_html(net) -> str:
                 type(p.synapse).__name__,
                 p.n_edges,
                 f"{p.n_edges / possible:.3g}",
-                span(p.weight, weight.unit or "" if weight else ""),
-                span(p.delay, "ms"),
+                span(p.weight_values, weight.unit or "" if weight else ""),
+                span(p.delay_values, "ms"),
             )
         )
     return (

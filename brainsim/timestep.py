@@ -16,13 +16,16 @@ from .program import Program, axes_of, dtype, map_cells
 class Step:
     """What the substeps of one step share; made anew inside the loop body, holds no state across steps."""
 
-    def __init__(self, program: Program, topology, ready, state, drives, seed):
+    def __init__(self, program: Program, topology, ready, state, drives, seed, far):
         self.program, self.topology, self.ready, self.drives, self.seed = program, topology, ready, drives, seed
-        self.old = state
+        self.old, self.far = state, far
         self.now = state["step"]
         self.z = {g: dict(z) for g, z in state["z"].items()}
         self.edges = {k: dict(v) for k, v in state["edges"].items()}
         self.new = dict(state)
+        # spikes are floats where derivatives may flow through them, else one byte each
+        self.binary = state["history"].get("spikes", jnp.zeros(0)).dtype == bool
+        self.active = {}
 
     def time(self):
         return self.now.astype(dtype()) * self.program.dt
@@ -31,9 +34,13 @@ class Step:
         return random.key_of(self.program.seed, name) ^ self.seed
 
 
-def advance(program, topology, ready, state, drives, seed):
-    """The next state, and the spikes of every group in this step."""
-    s = Step(program, topology, ready, state, drives, seed)
+def advance(program, topology, ready, state, drives, seed, far):
+    """The next state, and the spikes of every group in this step.
+
+    Args:
+        far: sums of delayed couplings that a window of steps has made beforehand (`windows.py`).
+    """
+    s = Step(program, topology, ready, state, drives, seed, far)
     run_drives(s)
     deliver(s)
     spikes = step_cells(s)
@@ -67,7 +74,7 @@ def step_cells(s: Step):
     done = {}
     for g in program.groups:
         method = program.methods[g.index]
-        if method in integrate.LOCAL and not _wants_key(g):
+        if not _wants_key(g) and (method in integrate.LOCAL or _separable(program, method)):
             done[g.index] = _local_step(s, g, env[g.index])
         else:
             staged.setdefault(method, []).append(g)
@@ -93,8 +100,22 @@ def _take(s, done):
             distance[index] = out["distance"]
         if "fired" in out:
             spikes[index] = out["fired"]
+        if "active" in out:
+            s.active[index] = out["active"]
     s.new.update(refractory=refractory, distance=distance)
     return spikes
+
+
+def _separable(program, method):
+    """Whether no cell stepped by a multi-stage method sees another one between the stages."""
+    if method not in integrate.EXPLICIT:
+        return False
+    mine = [g for g in program.groups if program.methods[g.index] == method]
+    if any(_wants_key(g) for g in mine):
+        return False
+    touched = [c.slot.group for c in program.couplings if c.moving and c.delay == 0]
+    touched += [b.group for b in program.edge_blocks if b.on_edges]
+    return method == "euler" or not any(g is t for g in mine for t in touched)
 
 
 def _wants_key(g):
@@ -123,12 +144,20 @@ def _local_step(s, g, env):
     table = s.ready["propagators"].get(g.index, {})
 
     def one(z, parts, env, bound, xi, table, old):
-        return cell_step.integrate_and_fire(s.program, g, z, parts, env, bound, xi, table, old)
+        return _as_spikes(s, cell_step.integrate_and_fire(s.program, g, z, parts, env, bound, xi, table, old))
 
     before, old = s.old["z"][g.index], _old(s, g)
     kept = [(f"[0]['{k}']", f"['z']['{k}']") for k in before]
     kept += [(f"[6]['{k}']", f"['{k}']") for k in ("refractory", "distance") if k in old]
     return map_cells(one, g.n, before, s.parts.get(g.index, {}), env, _bound(s, g), xi, table, old, kept=kept)
+
+
+def _as_spikes(s, out):
+    """Spikes in the form that the histories keep; the active set where one is kept."""
+    if "fired" not in out:
+        return out
+    out = {k: v for k, v in out.items() if k != "active" or "active" in s.old["history"]}
+    return {**out, "fired": out["fired"] > 0.5} if s.binary else out
 
 
 def _normal(s, g, name):
@@ -142,14 +171,15 @@ def _fire(s, g, start, moved, env):
 
     def one(start, moved, env, bound, old, key):
         held = old["refractory"] > 0 if "refractory" in old else None
-        return cell_step.fire(s.program, g, start, cell_step.clamp(g, start, moved, held), parts, env, bound, old, key)
+        held_back = cell_step.clamp(g, start, moved, held)
+        return _as_spikes(s, cell_step.fire(s.program, g, start, held_back, parts, env, bound, old, key))
 
     if not _wants_key(g):
         return map_cells(lambda *args: one(*args, None), g.n, start, moved, env, _bound(s, g), old)
-    bases = [jax.random.wrap_key_data(s.stream(f"{m.name}.spike"), impl="threefry2x32") for m in g.members]
-    keys = [jax.random.split(jax.random.fold_in(base, s.now), m.n) for base, m in zip(bases, g.members)]
+    words = [jnp.stack(random.bits(s.stream(f"{m.name}.spike"), s.now, m.n), -1) for m in g.members]
+    keys = jax.random.wrap_key_data(jnp.concatenate(words), impl="threefry2x32")  # a name for 64 random bits
     args = (start, moved, env, _bound(s, g), old)
-    return jax.vmap(one, in_axes=(*map(axes_of, args), 0), axis_size=g.n)(*args, jnp.concatenate(keys))
+    return jax.vmap(one, in_axes=(*map(axes_of, args), 0), axis_size=g.n)(*args, keys)
 
 
 def _staged(s, method, groups, start, t):

@@ -7,6 +7,7 @@ import numpy as np
 
 from . import cell
 from .coupling import Coupling, EdgeBlock
+from .delivery import Steps, place_of, span
 from .dependence import dependencies
 from .errors import CompileError
 from .layout import has_terminal
@@ -79,8 +80,8 @@ def couplings(layout, projections, steps, on_edges):
         if "output" not in type(p.synapse).__methods__:
             continue
         d = steps[p.name]
-        delay = None if np.ndim(d) else int(d)
-        depth = int(np.max(d)) + 1 if (delay is None or delay > 0) else 0
+        delay = None if isinstance(d, Steps) else d
+        depth = span(d)[1] + 1 if delay != 0 else 0
         made.append(
             Coupling(
                 len(made),
@@ -119,12 +120,7 @@ def edge_blocks(layout, projections, receivers, steps):
         deposits = {}
         for r in receivers:
             for key in cls.__increments__:
-                place = (
-                    ("cell", slot.group.index, key[:-5])
-                    if key.endswith("_post") and key not in cls.__states__
-                    else ("slot", slot.index, key)
-                )
-                if (r.kind, r.index, r.state) == place:
+                if (r.kind, r.index, r.state) == place_of(layout, p, key):
                     deposits[key] = r.start
         leaves = {k: f"{p.name}.{k}" for k in cls.__params__}
         made.append(
@@ -138,7 +134,7 @@ def edge_blocks(layout, projections, receivers, steps):
                 tuple(sorted({a[:-5] for a in args if a.endswith("_post")})) if on else (),
                 on,
                 p.n_edges,
-                None if np.ndim(steps[p.name]) else int(steps[p.name]),
+                None if isinstance(steps[p.name], Steps) else steps[p.name],
                 {k: layout.alias.get(v, v) for k, v in leaves.items()},
                 deposits,
             )
@@ -152,7 +148,7 @@ def _check_undelayed(p, cls, steps):
     methods = ["current", *("d" + n for n, where in on.items() if where == "edge")]
     read = {a for m in methods for a in cls.__methods__.get(m, ())}
     late = sorted(a for a in read if a.endswith("_pre") or on.get(a) == "pre")
-    if late and np.any(np.asarray(steps) > 0):
+    if late and span(steps)[1] > 0:
         raise CompileError(
             f"{p.name}: {cls.__name__} reads {', '.join(late)} on every edge, without a delay, but the projection has "
             f"one; send it through output(...), which is delayed, or connect with delay=0.0"

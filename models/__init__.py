@@ -29,6 +29,9 @@ _HOME = {
     "neurons.rate": ["LinearRate", "ThresholdLinearRate"],
     "neurons.source": ["PoissonSource", "SpikeSource"],
     "neurons.graded": ["GradedNeuron"],
+    "neurons.wilson_cowan": ["WilsonCowan"],
+    "neurons.jansen_rit": ["JansenRit"],
+    "neurons.wong_wang": ["ReducedWongWang"],
     "synapses.delta": ["Delta"],
     "synapses.exponential": ["ExpCurrent", "ExpConductance"],
     "synapses.alpha": ["AlphaCurrent", "AlphaConductance"],
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from .neurons.hodgkin_huxley import HodgkinHuxley as HodgkinHuxley
     from .neurons.izhikevich import Izhikevich as Izhikevich
     from .neurons.izhikevich import Izhikevich2007 as Izhikevich2007
+    from .neurons.jansen_rit import JansenRit as JansenRit
     from .neurons.lif import LIF as LIF
     from .neurons.morris_lecar import MorrisLecar as MorrisLecar
     from .neurons.qif import QIF as QIF
@@ -64,6 +68,8 @@ if TYPE_CHECKING:
     from .neurons.source import SpikeSource as SpikeSource
     from .neurons.traub_miles import TraubMiles as TraubMiles
     from .neurons.wang_buzsaki import WangBuzsaki as WangBuzsaki
+    from .neurons.wilson_cowan import WilsonCowan as WilsonCowan
+    from .neurons.wong_wang import ReducedWongWang as ReducedWongWang
     from .synapses.alpha import AlphaConductance as AlphaConductance
     from .synapses.alpha import AlphaCurrent as AlphaCurrent
     from .synapses.delta import Delta as Delta

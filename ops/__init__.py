@@ -10,3 +10,4 @@ from .operators import gather_csr as gather_csr
 from .operators import pack_edges as pack_edges
 from .operators import ring_deliver as ring_deliver
 from .operators import ring_gather as ring_gather
+from .window import window_gather as window_gather

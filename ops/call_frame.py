@@ -2,13 +2,16 @@
 
 Imports numba, so import it only through `native.py`. Frame, as 64-bit words (xla/ffi/api/c_api.h, major version 0):
 0 size, 1 extension*, 2 api*, 3 context*, 4 stage, 5..9 arguments {size, extension, n, types*, buffers**},
-10..14 results {same}. Buffer: 0 size, 1 extension, 2 dtype, 3 data*, 4 rank, 5 dims*.
+10..14 results {same}, 15..20 attributes {size, extension, n, types*, names*, values*}.
+Buffer: 0 size, 1 extension, 2 dtype, 3 data*, 4 rank, 5 dims*.
 """
 
 import numpy as np
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
+
+from . import parallel
 
 ARGUMENTS, RESULTS = 9, 14  # words of the two buffer lists
 MAX_BATCH_AXES = 8
@@ -25,6 +28,94 @@ def at(typingctx, address, index, dtype):
         return builder.gep(start, [args[1]])
 
     return result(types.int64, types.int64, dtype), codegen
+
+
+@intrinsic
+def address_of(typingctx, pointer):
+    """The address in a pointer, as an integer."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(pointer), codegen
+
+
+@intrinsic(prefer_literal=True)
+def on_stack(typingctx, size, dtype):
+    """Pointer to uninitialised room for a literal number of values on the stack of the calling function."""
+    result = types.CPointer(dtype.dtype)
+
+    def codegen(context, builder, signature, args):
+        room = ir.ArrayType(context.get_value_type(dtype.dtype), size.literal_value)
+        return builder.bitcast(cgutils.alloca_once(builder, room), context.get_value_type(result))
+
+    return result(types.literal(size.literal_value), dtype), codegen
+
+
+@intrinsic
+def prefetch(typingctx, pointer, index):
+    """Ask for the cache line of an element that will be read; any address is allowed."""
+
+    def codegen(context, builder, signature, args):
+        i32, byte_p = ir.IntType(32), ir.IntType(8).as_pointer()
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), byte_p)
+        kind = ir.FunctionType(ir.VoidType(), [byte_p, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte_p,), kind)
+        builder.call(function, [place, i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64), codegen
+
+
+@intrinsic
+def threads_of(typingctx, frame):
+    """How many threads `parallel_for` has in this call, at least 1 (see `parallel.py`)."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(ir.IntType(64), [args[0].type])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, parallel.THREADS), args)
+
+    return types.int64(frame), codegen
+
+
+def parallel_loop(body):
+    """The loop body(context, i, kinds) for i in 0 ... n_tasks - 1 on several threads (see `parallel.py`).
+
+    `body` is a jitted function; `context` the address of what it reads, `kinds` a tuple of numpy scalar types. A loop
+    is made per body, because numba does not cache code that takes a jitted function as an argument.
+    """
+
+    @intrinsic
+    def loop(typingctx, frame, context, n_tasks, kinds):
+        arguments = types.int64, types.int64, kinds
+        signature_of_body = typingctx.resolve_value_type(body).get_call_type(typingctx, arguments, {})
+
+        def codegen(context, builder, signature, args):
+            task = _task(context, builder, body, signature_of_body)
+            i64 = ir.IntType(64)
+            kind = ir.FunctionType(ir.VoidType(), [args[0].type, i64, i64, i64])
+            called = cgutils.get_or_insert_function(builder.module, kind, parallel.LOOP)
+            builder.call(called, [args[0], builder.ptrtoint(task, i64), args[1], args[2]])
+            return context.get_dummy_value()
+
+        return types.void(frame, types.int64, types.int64, kinds), codegen
+
+    return loop
+
+
+def _task(context, builder, body, signature):
+    """A C function void (context, i) around a jitted one. Tasks do not raise, so its status is not looked at."""
+    i64 = ir.IntType(64)
+    name = builder.module.get_unique_name("brainsim_task")
+    task = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [i64, i64]), name)
+    task.linkage = "internal"
+    inside = ir.IRBuilder(task.append_basic_block("entry"))
+    compiled = body.get_compile_result(signature)
+    context.add_linking_libs([compiled.library])
+    kinds = ir.Constant(context.get_value_type(signature.args[2]), ir.Undefined)
+    context.call_internal_no_propagate(inside, compiled.fndesc, signature, [*task.args, kinds])
+    inside.ret_void()
+    return task
 
 
 @intrinsic

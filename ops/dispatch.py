@@ -1,7 +1,8 @@
 """Which form of an operator runs: chosen per platform when the program is lowered, or forced.
 
-`BRAINSIM_OPS=reference|xla|native` (read while tracing) forces one for the whole process, the argument `backend=` of
-an operator for one call. Unforced: native on the CPU, xla everywhere else.
+`BRAINSIM_OPS=reference|xla|native|pallas|pallas_deterministic` (read while tracing) forces one for the whole process,
+the argument `backend=` of an operator for one call. Unforced: native on the CPU, pallas on a GPU, xla everywhere else.
+On the CPU the pallas forms run in interpret mode, far slower than any other: for tests of the kernels.
 """
 
 import functools
@@ -11,7 +12,10 @@ import warnings
 from . import native
 
 OPERATORS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer", "map_scalars")
-BACKENDS = ("reference", "xla", "native")
+KERNELS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer")  # those with pallas forms
+PALLAS = ("pallas", "pallas_deterministic")
+BACKENDS = ("reference", "xla", "native", *PALLAS)
+GPUS = ("cuda", "rocm")
 AUTO = "auto"
 VARIABLE = "BRAINSIM_OPS"
 
@@ -31,25 +35,65 @@ def requested(backend: str | None = None) -> str:
     return name
 
 
-def resolve(asked: str, platform: str) -> str:
-    """The back end that a program for `platform` gets.
+def resolve(asked: str, platform: str, kernels: bool = False) -> str:
+    """The back end that a program for `platform` gets; `kernels`: the operator has a pallas form, else xla stands in.
 
     Raises:
-        RuntimeError: native was asked for and cannot run there.
+        RuntimeError: native or pallas was asked for and cannot run there.
     """
     if asked == "native":
         reason = native.why_not() if platform == "cpu" else f"it runs on the cpu only, this program is for {platform}"
         if reason:
             raise RuntimeError(f"brainsim.ops: native was asked for, but {reason}. Use {VARIABLE}=xla instead")
         return "native"
+    if asked in PALLAS and not kernels:
+        return "xla"
+    if asked in PALLAS:
+        reason = _why_not_pallas(platform)
+        if reason:
+            raise RuntimeError(f"brainsim.ops: {asked} was asked for, but {reason}. Use {VARIABLE}=xla instead")
+        return asked
     if asked != AUTO:
         return asked
+    if platform in GPUS and kernels:
+        reason = _why_not_pallas(platform)
+        if reason:
+            _warn_gpu(reason)
+        return "xla" if reason else "pallas"
     if platform != "cpu":
         return "xla"
     reason = native.why_not()
     if reason:
         _warn_slow(reason)
     return "xla" if reason else "native"
+
+
+@functools.cache
+def _why_not_pallas(platform: str) -> str:
+    """Reason why the Pallas kernels cannot be used for a platform; empty where they can. Imports Pallas, compiles one.
+
+    "gpu" asks for any GPU without compiling for one.
+    """
+    if platform not in ("cpu", "gpu", *GPUS):
+        return f"its kernels are for GPUs (and the cpu, interpreted), this program is for {platform}"
+    try:
+        from . import pallas_forms
+
+        if platform in GPUS:
+            pallas_forms.probe(platform)
+    except Exception as problem:  # jax may change Pallas in any release: whatever fails, there is another form
+        return f"Pallas does not work for {platform} ({type(problem).__name__}: {str(problem)[:200]})"
+    return ""
+
+
+@functools.cache
+def _warn_gpu(reason: str) -> None:
+    warnings.warn(
+        f"brainsim.ops runs its pure XLA form on the GPU, slower than its own kernels: {reason}. "
+        f"Set {VARIABLE}=xla to accept this silently",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 @functools.cache
@@ -65,19 +109,29 @@ def _warn_slow(reason: str) -> None:
 def backends() -> dict[str, dict[str, str]]:
     """What can run here: {operator: {backend: "available ..." or "not available: reason"}}, initialising no device.
 
-    The key `"choice"` holds what an unforced (or, with BRAINSIM_OPS, the forced) program gets on `"cpu"` and on
-    `"other"` platforms. Imports numba to see whether it works.
+    The key `"choice"` holds what an unforced (or, with BRAINSIM_OPS, the forced) program gets on `"cpu"`, `"gpu"` and
+    `"other"` platforms. Imports numba and Pallas to see whether they work.
     """
-    reason = native.why_not()
+    reason, no_kernels = native.why_not(), _why_not_pallas("gpu")
+    where = "gpu; on the cpu in interpret mode, for tests"
+    kernels = f"not available: {no_kernels}" if no_kernels else f"available ({where})"
     state = {
         "reference": "available (dense, small sizes only)",
         "xla": "available (any platform)",
         "native": f"not available: {reason}" if reason else f"available (cpu, numba {_numba_version()})",
+        **dict.fromkeys(PALLAS, kernels),
     }
     asked = requested()
     on_cpu = asked if asked != AUTO else ("xla" if reason else "native")
     table = {operator: dict(state) for operator in OPERATORS}
-    table["choice"] = {"cpu": on_cpu, "other": "xla" if asked in (AUTO, "native") else asked}
+    for operator in set(OPERATORS) - set(KERNELS):
+        table[operator] |= dict.fromkeys(PALLAS, "the same as xla (no kernel of its own)")
+    on_gpu = "xla" if no_kernels else "pallas"
+    table["choice"] = {
+        "cpu": on_cpu,
+        "gpu": on_gpu if asked in (AUTO, "native") else asked,
+        "other": "xla" if asked in (AUTO, "native", *PALLAS) else asked,
+    }
     return table
 
 

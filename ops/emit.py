@@ -1,9 +1,9 @@
-"""A jaxpr of scalars as a native kernel: LLVM IR of the loop over cells and of its typed XLA FFI handler, compiled.
+"""A jaxpr of scalars as a native kernel: LLVM IR of the loop over cells, compiled with its handler (`emit_handler`).
 
-Imports llvmlite, so import it only through `fused.py`. The kernel is one function over whole blocks of W cells; the
-last, partial block runs through the same machine code on copies padded to W. So a cell gets the same bits wherever it
-stands, and outputs may share memory with inputs: a block is loaded completely before it is stored. What depends on
-shared scalars alone is computed once, before the loop. Words of the call frame: see `call_frame.py`.
+Imports llvmlite, so import it only through `fused_layout.py`. The kernel is one function over whole blocks of W cells;
+the last, partial block runs through the same machine code on copies padded to W. So a cell gets the same bits wherever
+it stands, and outputs may share memory with inputs: a block is loaded completely before it is stored. What depends on
+shared scalars alone is computed once, before the loop.
 """
 
 import collections
@@ -19,12 +19,11 @@ import llvmlite.ir as ir
 import numpy as np
 from jax.extend import core
 
-from . import native, scalar_graph
-from .emit_lanes import I8, I32, I64, Lanes, memory_type
+from . import scalar_graph
+from .emit_handler import WORDS, Handler, Side
+from .emit_lanes import I32, I64, Lanes, memory_type
 from .emit_rules import EMIT
 
-BYTES, WORDS = I8.as_pointer(), I64.as_pointer()
-ARGUMENTS, RESULTS = 9, 14  # words of the call frame
 MULTIPLIED, ADDED = ("mul", "square"), ("add", "add_any", "sub")
 
 
@@ -145,14 +144,17 @@ def _store(g, value, pointer, dtype):
     g.b.store(value, g.b.bitcast(pointer, kind.as_pointer()), align=dtype.itemsize)
 
 
-def _cells(module, jaxpr, mapped, width, has_fma):
-    """void cells(addresses of operands, addresses of results, number of whole blocks >= 1)."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORDS, WORDS, I64]), "cells")
+def _cells(module, jaxpr, mapped, summed, width, has_fma):
+    """void cells(addresses of operands, addresses of results, number of blocks >= 1, number of cells in them).
+
+    The address of a summed result is that of one block, to which the cells of every block are added.
+    """
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORDS, WORDS, I64, I64]), "cells")
     function.linkage = "internal"
     function.attributes.add("noinline")
     start, loop, end = (function.append_basic_block(name) for name in ("start", "loop", "end"))
     before, inside = Lanes(ir.IRBuilder(start), 0, has_fma), Lanes(ir.IRBuilder(loop), width, has_fma)
-    ins, outs, blocks = function.args
+    ins, outs, blocks, n = function.args
     block = inside.b.phi(I64)
     first = inside.b.mul(block, I64(width))
     walk = _Walk(before, inside)
@@ -163,9 +165,14 @@ def _cells(module, jaxpr, mapped, width, has_fma):
         walk.values[var] = _load(g, pointer, np.dtype(var.aval.dtype)), is_mapped
     walk.run(jaxpr)
     made = [walk.lanes(atom) for atom in jaxpr.outvars]
-    for k, (atom, value) in enumerate(zip(jaxpr.outvars, made)):
-        pointer = _address(before.b, outs, k, memory_type(atom.aval.dtype))
-        _store(inside, value, inside.b.gep(pointer, [first]), np.dtype(atom.aval.dtype))
+    counted = _counted(inside, inside.b.sub(n, first)) if any(summed) else None
+    for k, (atom, value, is_summed) in enumerate(zip(jaxpr.outvars, made, summed)):
+        dtype = np.dtype(atom.aval.dtype)
+        pointer = _address(before.b, outs, k, memory_type(dtype))
+        if is_summed:
+            value = inside.b.select(counted, value, inside.const(dtype, 0))
+            value = inside.b.fadd(_load(inside, pointer, dtype), value)
+        _store(inside, value, pointer if is_summed else inside.b.gep(pointer, [first]), dtype)
     following = inside.b.add(block, I64(1))
     inside.b.cbranch(inside.b.icmp_signed("<", following, blocks), loop, end)
     before.b.branch(loop)
@@ -175,76 +182,31 @@ def _cells(module, jaxpr, mapped, width, has_fma):
     return function
 
 
-def _answer_query(b, frame):
-    """Write the API version and return where XLA only asks for it; the builder goes on where it does not."""
-    major, minor = native.api_version()
-    extension = b.load(b.gep(frame, [I64(1)]))
-    with b.if_then(b.icmp_unsigned("!=", extension, I64(0)), likely=False):
-        words = b.inttoptr(extension, WORDS)
-        kind = b.trunc(b.load(b.gep(words, [I64(1)])), I32)
-        with b.if_then(b.icmp_unsigned("==", kind, I32(1))):
-            version = b.inttoptr(b.add(b.load(b.gep(words, [I64(3)])), I64(24)), I32.as_pointer())
-            b.store(I32(major), version)
-            b.store(I32(minor), b.gep(version, [I64(1)]))
-            b.ret(I64(0))
+def _counted(g, left):
+    """True in the lanes below the number of cells that are left."""
+    lanes = ir.VectorType(I32, g.width)
+    # fewer than 2^31 fit the width, however many are left
+    left = g.b.select(g.b.icmp_signed("<", left, I64(g.width)), left, I64(g.width))
+    return g.b.icmp_signed("<", ir.Constant(lanes, list(map(I32, range(g.width)))), g.splat(g.b.trunc(left, I32)))
 
 
-def _handler(module, cells, operands, results, width):
-    """The FFI handler; operands are (dtype, is mapped), results dtypes."""
-    function = ir.Function(module, ir.FunctionType(I64, [WORDS]), "handler")
-    b = ir.IRBuilder(function.append_basic_block())
-    (frame,) = function.args
-    ins, outs = b.alloca(I64, len(operands)), b.alloca(I64, len(results))
-    room = lambda dtype: b.alloca(ir.VectorType(memory_type(dtype), width))
-    spare_in = [room(dtype) if is_mapped else None for dtype, is_mapped in operands]
-    spare_out = [room(dtype) for dtype in results]
-    _answer_query(b, frame)
-    for side, table, count in ((ARGUMENTS, ins, len(operands)), (RESULTS, outs, len(results))):
-        buffers = b.inttoptr(b.load(b.gep(frame, [I64(side)])), WORDS)
-        for k in range(count):
-            words = b.inttoptr(b.load(b.gep(buffers, [I64(k)])), WORDS)
-            b.store(b.load(b.gep(words, [I64(3)])), b.gep(table, [I64(k)]))
-    n = b.load(b.inttoptr(b.load(b.gep(words, [I64(5)])), WORDS))  # of the last result
-    blocks = b.sdiv(n, I64(width))
-    with b.if_then(b.icmp_signed(">", blocks, I64(0))):
-        b.call(cells, [ins, outs, blocks])
-    done = b.mul(blocks, I64(width))
-    with b.if_then(b.icmp_signed("<", done, n)):
-        copies = [(ins, k, s, operands[k][0], True) for k, s in enumerate(spare_in) if s is not None]
-        copies += [(outs, k, s, results[k], False) for k, s in enumerate(spare_out)]
-        _last_block(b, cells, ins, outs, done, b.sub(n, done), copies)
-    b.ret(I64(0))
+def text_of(jaxpr, mapped, summed, whole) -> str:
+    """LLVM IR of the kernel of a supported jaxpr: equal jaxprs give equal text.
 
-
-def _last_block(b, cells, ins, outs, done, left, copies):
-    """The last `left` cells, through copies padded with zeros."""
-    returns = []
-    copy = b.module.declare_intrinsic("llvm.memcpy", [BYTES, BYTES, I64])
-    for table, k, spare, dtype, is_input in copies:
-        entry = b.gep(table, [I64(k)])
-        bytes_done, size = b.mul(done, I64(dtype.itemsize)), b.mul(left, I64(dtype.itemsize))
-        outside = b.inttoptr(b.add(b.load(entry), bytes_done), BYTES)
-        inside = b.bitcast(spare, BYTES)
-        if is_input:
-            b.store(ir.Constant(spare.type.pointee, None), spare)
-            b.call(copy, [inside, outside, size, ir.IntType(1)(0)])
-        else:
-            returns.append((outside, inside, size))
-        b.store(b.ptrtoint(spare, I64), entry)
-    b.call(cells, [ins, outs, I64(1)])
-    for outside, inside, size in returns:
-        b.call(copy, [outside, inside, size, ir.IntType(1)(0)])
-
-
-def text_of(jaxpr, mapped) -> str:
-    """LLVM IR of the kernel of a supported jaxpr: equal jaxprs give equal text."""
+    Args:
+        mapped: one flag per operand: it has the axis of cells, which is the last.
+        summed: one flag per result: it is the sum over cells, of floats.
+        whole: per operand, one flag per batch axis: its length is that of the batch and not 1.
+    """
     _, _, size, has_fma = _machine()
     module = ir.Module("cells")
     module.triple = llvm.get_default_triple()
     width = _width(jaxpr, size)
-    cells = _cells(module, jaxpr, mapped, width, has_fma)
-    operands = [(np.dtype(v.aval.dtype), m) for v, m in zip(jaxpr.invars, mapped)]
-    _handler(module, cells, operands, [np.dtype(a.aval.dtype) for a in jaxpr.outvars], width)
+    cells = _cells(module, jaxpr, mapped, summed, width, has_fma)
+    operands = [Side(np.dtype(v.aval.dtype), m, tuple(w)) for v, m, w in zip(jaxpr.invars, mapped, whole)]
+    every = tuple(True for _ in whole[0])
+    results = [Side(np.dtype(a.aval.dtype), not s, every) for a, s in zip(jaxpr.outvars, summed)]
+    Handler(module, cells, operands, results, width).emit()
     return str(module)
 
 

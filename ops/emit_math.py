@@ -31,7 +31,7 @@ def _series(dtype):
     return tuple(1 / math.factorial(n) for n in range(13, 1, -1))
 
 
-def _nearest(g, x, dtype):
+def nearest(g, x, dtype):
     """x rounded to an integer, as a float and in the lowest bits of an integer of the same width; |x| < 2^21."""
     magic = g.const(dtype, 1.5 * 2.0 ** np.finfo(dtype).nmant)
     shifted = g.b.fadd(x, magic)
@@ -53,7 +53,7 @@ def _below(g, x, high, dtype):
 
 def _reduced(g, x, dtype):
     """(k, r) with x = k ln(2) + r; k in the lowest bits."""
-    n, k = _nearest(g, g.b.fmul(x, g.const(dtype, LOG2E)), dtype)
+    n, k = nearest(g, g.b.fmul(x, g.const(dtype, LOG2E)), dtype)
     high, low = LN2[dtype.itemsize]
     r = g.fma(n, g.const(dtype, -high), x)
     r = g.fma(n, g.const(dtype, -low), r)
@@ -82,7 +82,7 @@ def exp(g, x, dtype):
 
 
 def exp2(g, x, dtype):
-    n, k = _nearest(g, x, dtype)
+    n, k = nearest(g, x, dtype)
     r = g.b.fmul(g.b.fsub(x, n), g.const(dtype, math.log(2)))
     info = np.finfo(dtype)
     high = np.nextafter(np.asarray(info.maxexp, dtype), np.asarray(0, dtype))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import emit_math
+from . import emit_math, emit_wide
 from .emit_lanes import register_type
 
 COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -210,6 +210,9 @@ EMIT = {
     "shift_right_arithmetic": _shift("ashr", fill_sign=True),
     "convert_element_type": _convert,
     "select_n": _select,
+    "pow": emit_wide.power,
+    "sin": emit_wide.sin,
+    "cos": emit_wide.cos,
     **{name: _math(getattr(emit_math, name)) for name in MATH},
     **{name: _comparison(op) for name, op in COMPARE.items()},
     **dict.fromkeys(("copy", "copy_p", "stop_gradient", "broadcast_in_dim", "reshape", "squeeze"), _same),

@@ -1,31 +1,26 @@
 """`map_scalars`: a function of scalars over n cells as one native loop.
 
 XLA:CPU splits the update of a population into a dozen kernels, each reading and writing whole arrays; one loop reads
-every state once and writes it once. Derivatives and batches are those of the pure XLA form.
+every state once and writes it once. Derivatives and batches are loops of the same kind (`fused_primitive`,
+`fused_layout`).
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal, Primitive
-from jax.interpreters import ad, batching, mlir
-from jax.interpreters import partial_eval as pe
 
-from . import arguments, dispatch, scalar_graph
+from . import arguments, dispatch, fused_primitive, scalar_graph
 
 WHAT = "map_scalars"
-map_scalars_p = Primitive("brainsim_map_scalars")  # (*operands) -> results, each (n,)
-map_scalars_p.multiple_results = True
 
 
 def map_scalars(function, n, *args, donate=(), backend=None):
     """Evaluate a function of scalars for each of n cells: jax.vmap, on the CPU as one native loop.
 
-    Every transformation works: `jvp`, `grad` and `vmap` use the pure XLA form. The native loop needs elementwise
-    primitives of float32, float64, integers and bools (`scalar_graph.RULES`); a function with others, or with values
-    that are not scalars, gets the XLA form, without a message. A cell has the same bits at any n and any position;
-    against the XLA form, results differ by rounding.
+    Every transformation works and is native too: `jvp`, `grad` and `vmap`, nested and of any order. Reverse mode keeps
+    the arguments of the function and computes anew what it needs of it: no intermediate value is stored. The native
+    loop needs elementwise primitives of float32, float64, integers and bools (`scalar_graph.RULES`); a function or a
+    derivative with others, or with values that are not scalars, gets the XLA form, without a message. A cell has the
+    same bits at any n and any position; against the XLA form, results differ by rounding.
 
     Args:
         function: takes pytrees of scalars, returns a pytree of scalars; it may close over (traced) arrays.
@@ -108,104 +103,7 @@ def _dispatch(jaxpr, operands, mapped, n, pairs, asked):
     """Results of the native primitive where it can do all, else of the XLA form."""
     if asked in ("xla", "reference") or n == 0:
         return scalar_graph.mapped_form(jaxpr, mapped, n, *operands)
-    if not scalar_graph.supported(jaxpr):
-        parts = scalar_graph.hoist(jaxpr, mapped)
-        if parts is None:
-            return scalar_graph.mapped_form(jaxpr, mapped, n, *operands)
-        once, jaxpr, kept = parts
-        made = scalar_graph.evaluate(once, *(x for x, m in zip(operands, mapped) if not m))
-        where = {i: k for k, i in enumerate(i for i, u in enumerate(kept) if u)}
-        pairs = {where[i]: o for i, o in pairs.items() if i in where}
-        operands = [*(x for x, u in zip(operands, kept) if u), *made]
-        mapped = [*(m for m, u in zip(mapped, kept) if u), *[False] * len(made)]
-    ready = {o: _ready(a, jaxpr, operands, n) for o, a in enumerate(jaxpr.outvars) if _is_given(a, jaxpr)}
-    needed = [o not in ready for o in range(len(jaxpr.outvars))]
-    jaxpr, used = pe.dce_jaxpr(jaxpr, needed)
-    position = {i: k for k, i in enumerate(i for i, u in enumerate(used) if u)}
-    result = {o: k for k, o in enumerate(o for o, f in enumerate(needed) if f)}
-    aliases = tuple((position[i], result[o]) for i, o in pairs.items() if i in position and o in result)
-    operands, mapped = [x for x, u in zip(operands, used) if u], tuple(m for m, u in zip(mapped, used) if u)
-    if not any(mapped):
-        made = scalar_graph.mapped_form(jaxpr, mapped, n, *operands)
-    else:
-        made = map_scalars_p.bind(*operands, jaxpr=jaxpr, mapped=mapped, n=n, aliases=aliases, backend=asked)
-    return [ready[o] if o in ready else made[result[o]] for o in range(len(needed))]
-
-
-def _is_given(atom, jaxpr):
-    return isinstance(atom, Literal) or atom in jaxpr.invars
-
-
-def _ready(atom, jaxpr, operands, n):
-    """A result that is a literal or an operand: nothing to compute."""
-    value = jnp.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else operands[jaxpr.invars.index(atom)]
-    return value if value.ndim == 1 else jnp.broadcast_to(value, (n,))
-
-
-# --- rules of the primitive
-
-
-def _xla(*operands, jaxpr, mapped, n, aliases, backend):
-    return scalar_graph.mapped_form(jaxpr, mapped, n, *operands)
-
-
-def _shapes(*operands, jaxpr, n, **params):
-    return [jax.core.ShapedArray((n,), a.aval.dtype, weak_type=a.aval.weak_type) for a in jaxpr.outvars]
-
-
-def _jvp(primals, tangents, **params):
-    moving = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero and t.dtype != jax.dtypes.float0]
-
-    def along(*values):
-        operands = list(primals)
-        for i, value in zip(moving, values):
-            operands[i] = value
-        return _xla(*operands, **params)
-
-    outs, moved = jax.jvp(along, [primals[i] for i in moving], [tangents[i] for i in moving])
-    return outs, [_tangent(t) for t in moved]
-
-
-def _tangent(tangent):
-    """jax.jvp gives arrays of float0 where a result is not a float; rules give symbolic zeros."""
-    if tangent.dtype == jax.dtypes.float0:
-        return ad.Zero(jax.core.ShapedArray(tangent.shape, jax.dtypes.float0))
-    return tangent
-
-
-def _batch(operands, dims, **params):
-    made = jax.vmap(functools.partial(_xla, **params), in_axes=tuple(dims))(*operands)
-    return made, [0] * len(made)
-
-
-def _lower_cpu(ctx, *operands, **params):
-    if dispatch.resolve(params["backend"], "cpu") != "native":
-        return mlir.lower_fun(functools.partial(_xla, **params), multiple_results=True)(ctx, *operands)
-    from . import emit
-
-    name = emit.target(emit.text_of(params["jaxpr"], params["mapped"]))
-    return jax.ffi.ffi_lowering(name, operand_output_aliases=dict(params["aliases"]))(ctx, *operands)
-
-
-def _lower_other(ctx, *operands, **params):
-    dispatch.resolve(params["backend"], "other")
-    return mlir.lower_fun(functools.partial(_xla, **params), multiple_results=True)(ctx, *operands)
-
-
-_COMPILED = {}  # what a call outside `jit` needs again: every call traces a new but equal jaxpr
-
-
-def _run(*operands, **params):
-    kept = tuple((k, v) for k, v in params.items() if k != "jaxpr")
-    key = (str(params["jaxpr"]), kept, jax.config.jax_enable_x64)
-    if key not in _COMPILED:
-        _COMPILED[key] = jax.jit(functools.partial(map_scalars_p.bind, **params))
-    return _COMPILED[key](*operands)
-
-
-map_scalars_p.def_impl(_run)
-map_scalars_p.def_abstract_eval(_shapes)
-ad.primitive_jvps[map_scalars_p] = _jvp
-batching.primitive_batchers[map_scalars_p] = _batch
-mlir.register_lowering(map_scalars_p, _lower_other)
-mlir.register_lowering(map_scalars_p, _lower_cpu, platform="cpu")
+    summed = [False] * len(jaxpr.outvars)
+    return fused_primitive.call(
+        jaxpr, operands, mapped=mapped, summed=summed, n=n, batch=(), pairs=pairs, backend=asked
+    )

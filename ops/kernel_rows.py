@@ -7,10 +7,24 @@ a target outside stops the walk and becomes an error of the XLA call, never a re
 import numpy as np
 from numba import njit
 
-from .call_frame import ARGUMENTS, RESULTS, at, batch_index, buffer, dim, is_wrong, widen
+from .call_frame import (
+    ARGUMENTS,
+    RESULTS,
+    address_of,
+    at,
+    batch_index,
+    buffer,
+    dim,
+    is_wrong,
+    on_stack,
+    parallel_loop,
+    widen,
+)
 
 INT32, PRED = 4, 1  # XLA_FFI_DataType codes
 INDPTR, INDICES, DELAYS, STEP, ACTIVE = 2, 3, 4, 5, 6  # argument numbers of the graph
+FILL_TASKS, FILL_PARALLEL = 16, 1 << 17  # values from which clearing on several threads pays
+CHUNK = 64  # edges whose targets are worked out together
 
 
 @njit(error_model="numpy")
@@ -36,11 +50,36 @@ def element(frame, side, i, n_batch, flat, n_trailing, dtype):
 
 
 @njit(error_model="numpy")
-def fill_zero(frame, dtype):
-    buf = buffer(frame, RESULTS, 0)
+def size_of(buf):
     size = 1
     for axis in range(buf[4]):
         size *= dim(buf, axis)
+    return size
+
+
+@njit(error_model="numpy")
+def fill_part(context, i, kinds):
+    """Task of `fill_zero`."""
+    (dtype,) = kinds
+    words = at(context, 0, np.int64)
+    out, size = at(words[0], 0, dtype), words[1]
+    for k in range(size * i // FILL_TASKS, size * (i + 1) // FILL_TASKS):
+        out[k] = dtype(0)
+
+
+fill_loop = parallel_loop(fill_part)
+
+
+@njit(error_model="numpy")
+def fill_zero(frame, dtype):
+    """Result 0 at zero."""
+    buf = buffer(frame, RESULTS, 0)
+    size = size_of(buf)
+    if size >= FILL_PARALLEL:
+        words = on_stack(2, np.int64)
+        words[0], words[1] = buf[3], size
+        fill_loop(frame, address_of(words), FILL_TASKS, (dtype,))
+        return
     out = at(buf[3], 0, dtype)
     for i in range(size):
         out[i] = dtype(0)
@@ -75,13 +114,49 @@ def address(e, indices, delays, has_delays, slot, n_slots, n_post):
 
 
 @njit(error_model="numpy")
-def scatter_row(lo, hi, value, w, w_step, indices, delays, has_delays, slot, n_slots, n_post, out):
-    """out[address(e)] += value * w[e] over one row; False at the first target outside."""
-    for e in range(lo, hi):
-        a = address(e, indices, delays, has_delays, slot, n_slots, n_post)
-        if a < 0:
-            return False
-        out[a] += value * type(value)(widen(w[e * w_step]))
+def locate(first, count, indices, delays, has_delays, slot, n_slots, n_post, places):
+    """Flat targets of `count` edges into `places`; False where one needs the care of `address`.
+
+    No branch and 32-bit arithmetic: the loops vectorise, which halves the cost of an event.
+    """
+    odd = np.uint32(0)
+    if has_delays:
+        if n_slots > 2**30:
+            return False  # slot + delay could pass int32
+        for k in range(count):
+            target, row = indices[first + k], np.int32(slot + delays[first + k])
+            row = np.int32(row + n_slots * (np.int32(row < 0) - np.int32(row >= n_slots)))
+            odd |= np.uint32(np.uint32(target) >= np.uint32(n_post)) | np.uint32(np.uint32(row) >= np.uint32(n_slots))
+            places[k] = np.int32(row * np.int32(n_post) + target)
+        return odd == 0
+    total = np.int32(n_slots * n_post)
+    shift = np.int32(slot * n_post - n_slots * n_post)
+    for k in range(count):
+        target = indices[first + k]
+        odd |= np.uint32(np.uint32(target) >= np.uint32(total))
+        place = np.int32(target + shift)
+        places[k] = np.int32(place + total * np.int32(place < 0))
+    return odd == 0
+
+
+@njit(error_model="numpy")
+def scatter_row(lo, hi, value, w, w_step, indices, delays, has_delays, slot, n_slots, n_post, out, places):
+    """out[address(e)] += value * w[e] over one row; False at the first target outside. `places`: room for CHUNK."""
+    for first in range(lo, hi, CHUNK):
+        count = min(CHUNK, hi - first)
+        if not locate(first, count, indices, delays, has_delays, slot, n_slots, n_post, places):
+            for k in range(count):
+                a = address(first + k, indices, delays, has_delays, slot, n_slots, n_post)
+                if a < 0:
+                    return False
+                places[k] = np.int32(a)
+        if w_step == 0:
+            product = value * type(value)(widen(w[0]))
+            for k in range(count):
+                out[places[k]] += product
+        else:
+            for k in range(count):
+                out[places[k]] += value * type(value)(widen(w[first + k]))
     return True
 
 

@@ -4,11 +4,14 @@ import ctypes
 import functools
 import hashlib
 import re
+import sys
 import threading
 from pathlib import Path
 
 import jax
 import numpy as np
+
+from . import parallel
 
 # dtype name -> (XLA_FFI_DataType code, numba scalar type, unsigned type of that size, bits that make it non-zero)
 _STORED = {
@@ -17,6 +20,9 @@ _STORED = {
     "float64": (12, np.float64, np.uint64, 0x7FFFFFFFFFFFFFFF),
     "bfloat16": (16, np.uint16, np.uint16, 0x7FFF),
 }
+
+
+_SOURCES = ("call_frame.py", "kernel_rows.py", "kernels.py", "list_kernels.py", "parallel.py")
 
 
 @functools.cache
@@ -49,7 +55,7 @@ def api_version() -> tuple[int, int]:
 def _tag() -> int:
     """Number that changes with the sources: numba's own stamp sees only the file of the handler."""
     folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in ("call_frame.py", "kernel_rows.py", "kernels.py"))
+    text = b"".join((folder / name).read_bytes() for name in _SOURCES)
     return int(hashlib.sha256(text).hexdigest()[:12], 16) + 1
 
 
@@ -57,34 +63,43 @@ def _compiled(make, *spec):
     """A handler from its factory; compiled anew in every process where numba finds no folder for its cache."""
     from numba import cfunc
 
-    from . import kernels
-
+    parallel.address()  # the handlers call it by name
     try:
         return make(*spec, *api_version(), _tag())
     except RuntimeError as problem:
         if "cache" not in str(problem):
             raise
-    kernels.cfunc = functools.partial(_uncached, cfunc)
+    module = sys.modules[make.__module__]
+    module.cfunc = functools.partial(_uncached, cfunc)
     try:
         return make(*spec, *api_version(), _tag())
     finally:
-        kernels.cfunc = cfunc
+        module.cfunc = cfunc
 
 
 def _uncached(cfunc, signature, cache, **options):
     return cfunc(signature, **options)
 
 
-def target(operator: str, first: str, second: str, out: str) -> str:
-    """Name of the registered FFI target of an operator for the dtypes of its two factors and its result."""
-    name = f"brainsim_{operator}_{first}_{second}_{out}"
+def target(operator: str, *dtypes: str) -> str:
+    """Name of the registered FFI target of an operator for the dtypes that its buffers may have."""
+    name = "_".join(("brainsim", operator, *dtypes))
     with _LOCK:  # numba compiles one function at a time, and a name is registered once
         if name not in _HANDLERS:
-            _HANDLERS[name] = _register(name, operator, first, second, out)
+            _HANDLERS[name] = _register(name, operator, dtypes)
     return name
 
 
-def _register(name, operator, first, second, out):
+def _register(name, operator, dtypes):
+    handler = _of_list(operator, *dtypes) if operator in _LISTS else _of_vector(operator, *dtypes)
+    capsule = ctypes.pythonapi.PyCapsule_New
+    capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    jax.ffi.register_ffi_target(name, capsule(handler.address, None, None), platform="cpu", api_version=1)
+    return handler
+
+
+def _of_vector(operator, first, second, out):
+    """Handler of a primitive of `primitives.py` for the dtypes of its two factors and its result."""
     from . import kernels
 
     a_code, a_type, a_bits, a_mask = _STORED[first]
@@ -92,15 +107,25 @@ def _register(name, operator, first, second, out):
     out_code, out_type, _, _ = _STORED[out]
     if operator in ("scatter", "deliver"):
         spec = ((a_code, b_code, out_code), a_type, a_bits, a_mask, b_type, out_type, operator == "deliver")
-        handler = _compiled(kernels.scatter_handler, *spec)
-    elif operator == "gather":
-        handler = _compiled(kernels.gather_handler, (out_code, b_code), b_type, out_type)
-    else:
-        handler = _compiled(kernels.outer_handler, (a_code, out_code), a_type, a_bits, a_mask, out_type)
-    capsule = ctypes.pythonapi.PyCapsule_New
-    capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-    jax.ffi.register_ffi_target(name, capsule(handler.address, None, None), platform="cpu", api_version=1)
-    return handler
+        return _compiled(kernels.scatter_handler, *spec)
+    if operator == "gather":
+        return _compiled(kernels.gather_handler, (out_code, b_code), b_type, out_type)
+    return _compiled(kernels.outer_handler, (a_code, out_code), a_type, a_bits, a_mask, out_type)
+
+
+_LISTS = ("compact", "push_list", "deliver_list")
+
+
+def _of_list(operator, first, out=None):
+    """Handler of a primitive of `list_primitives.py` for the dtype of its spikes, or of its weights and its ring."""
+    from . import list_kernels
+
+    code, stored, bits, mask = _STORED[first]
+    if operator == "deliver_list":
+        out_code, out_type, _, _ = _STORED[out]
+        return _compiled(list_kernels.deliver_list_handler, (code, out_code), stored, out_type)
+    make = list_kernels.compact_handler if operator == "compact" else list_kernels.push_list_handler
+    return _compiled(make, code, bits, mask)
 
 
 _LOCK = threading.Lock()
@@ -109,7 +134,12 @@ _HANDLERS = {}  # XLA holds bare addresses: the compiled code must live as long 
 
 def lower(operator: str, ctx, *operands):
     """MLIR of one call; `deliver` gives its ring (operand 7) and its result the same memory."""
-    first, second = ctx.avals_in[0].dtype.name, ctx.avals_in[1].dtype.name
-    name = target(operator, first, second, ctx.avals_out[0].dtype.name)
-    aliases = {7: 0} if operator == "deliver" else None
-    return jax.ffi.ffi_lowering(name, operand_output_aliases=aliases)(ctx, *operands)
+    dtypes = ctx.avals_in[0].dtype.name, ctx.avals_in[1].dtype.name, ctx.avals_out[0].dtype.name
+    return call(operator, dtypes, {7: 0} if operator == "deliver" else None, ctx, *operands)
+
+
+def call(operator: str, dtypes, aliases, ctx, *operands, **attributes):
+    """MLIR of one call of a handler; `aliases`: operand number -> number of the result with the same memory."""
+    attributes = {name: np.int64(value) for name, value in attributes.items()}
+    name = target(operator, *dtypes)
+    return jax.ffi.ffi_lowering(name, operand_output_aliases=aliases)(ctx, *operands, **attributes)

@@ -200,10 +200,16 @@ def _batch_rule(primitive, operands, dims, **params):
 
 
 def _lower(name, platform, ctx, *operands, backend, **params):
-    chosen = dispatch.resolve(backend, platform)
+    chosen = dispatch.resolve(backend, platform, kernels=True)
     if chosen == "native":
         return native.lower(name, ctx, *operands)
-    form = getattr(reference if chosen == "reference" else xla, name)
+    if chosen in dispatch.PALLAS:
+        from . import pallas_forms  # imports Pallas: only where it is used
+
+        kind = {"interpret": platform == "cpu", "deterministic": chosen == "pallas_deterministic"}
+        form = functools.partial(getattr(pallas_forms, name), **kind)
+    else:
+        form = getattr(reference if chosen == "reference" else xla, name)
     return mlir.lower_fun(functools.partial(form, **params), multiple_results=False)(ctx, *operands)
 
 
@@ -219,7 +225,8 @@ def _define(primitive, name, shape, jvp, transpose):
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = functools.partial(_batch_rule, primitive)
     mlir.register_lowering(primitive, functools.partial(_lower, name, "other"))
-    mlir.register_lowering(primitive, functools.partial(_lower, name, "cpu"), platform="cpu")
+    for platform in ("cpu", *dispatch.GPUS):
+        mlir.register_lowering(primitive, functools.partial(_lower, name, platform), platform=platform)
 
 
 _define(scatter_p, "scatter", _scatter_shape, functools.partial(_spikes_jvp, scatter_p), _scatter_transpose)

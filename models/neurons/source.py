@@ -2,7 +2,6 @@
 
 import warnings
 
-import jax
 import numpy as np
 
 import brainsim as bs
@@ -44,7 +43,7 @@ class PoissonSource(bs.Neuron):
             )
 
     def spike(self, key, dt):
-        return self.rate * dt * self.per_Hz_ms - jax.random.uniform(key)
+        return self.rate * dt * self.per_Hz_ms - bs.uniform_of(key)
 
 
 class SpikeSource(bs.Neuron):

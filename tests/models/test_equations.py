@@ -80,7 +80,8 @@ def test_same_start(name, cases, x64):
 
 
 def test_every_nonlinear_neuron_has_a_reference():
-    """The linear ones and the sources are tested by closed forms instead (test_closed_forms.py)."""
+    """The linear ones and the sources are tested by closed forms (test_closed_forms.py), neural masses in test_regions.py."""
     closed = {"LIF", "ALIF", "CurrentALIF", "LinearRate", "ThresholdLinearRate", "PoissonSource", "SpikeSource"}
     neurons = {name for name in models.__all__ if getattr(models, name).KIND == "neuron"}
-    assert neurons - closed - {"GradedNeuron"} == {name for name, _ in library.REFERENCE.values()}
+    masses = {"WilsonCowan", "JansenRit", "ReducedWongWang"}
+    assert neurons - closed - masses - {"GradedNeuron"} == {name for name, _ in library.REFERENCE.values()}

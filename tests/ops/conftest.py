@@ -8,7 +8,12 @@ import pytest
 
 from brainsim.ops import reference
 
-FAST = ("xla", "native")
+FAST = (
+    "xla",
+    "native",
+    pytest.param("pallas", marks=pytest.mark.slow),  # interpreted; test_pallas.py is the quick part
+    pytest.param("pallas_deterministic", marks=pytest.mark.slow),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +60,15 @@ def graph_of():
 
 @pytest.fixture(params=FAST)
 def backend(request):
+    if request.param == "native" and jax.default_backend() != "cpu":
+        pytest.skip("native runs on the CPU only")
     return request.param
 
 
 @pytest.fixture
 def native():
     """For tests of rules alone: they are the same for every back end, and this one compiles fastest."""
-    return "native"
+    return "native" if jax.default_backend() == "cpu" else "pallas_deterministic"
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_without_numba_one_warning_and_the_xla_form(graph, monkeypatch):
         assert "brainsim_scatter" not in program(graph)
         assert "while" in program(graph)
     assert len([w for w in warned if w.category is RuntimeWarning]) == 1
-    assert ops.backends()["choice"] == {"cpu": "xla", "other": "xla"}
+    assert ops.backends()["choice"] == {"cpu": "xla", "gpu": "pallas", "other": "xla"}
     with pytest.raises(RuntimeError, match="pip install"):
         program(graph, backend="native")
 

@@ -152,6 +152,52 @@ def test_elementary_functions_are_within_2_ulp(dtype, name):
     np.testing.assert_array_equal(made[special], wanted[special])
 
 
+WIDE = {
+    "sin": (jnp.sin, np.sin),
+    "cos": (jnp.cos, np.cos),
+    "pow": (jnp.power, np.power),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_functions_through_float64_are_rounded_once(name):
+    """Arguments of every size, close to multiples of pi / 2 and with the special values of IEEE 754."""
+    rng = np.random.default_rng(2)
+    wide = rng.normal(size=3000) * 2.0 ** rng.integers(-40, 127, 3000)
+    near = np.arange(-2000, 2000) * (np.pi / 2)
+    x = np.concatenate([floats(np.float32), rng.uniform(-20, 20, 3000), wide, near]).astype(np.float32)
+    args = (x,)
+    if name == "pow":
+        few = np.concatenate([SPECIAL, EDGES, [3.0, -3.0, 1e9]]).astype(np.float32)
+        x = np.concatenate([np.repeat(few, len(few)), rng.uniform(0, 30, 5000), -rng.uniform(0, 30, 500)])
+        y = np.concatenate([np.tile(few, len(few)), rng.uniform(-20, 20, 5000), rng.integers(-9, 9, 500)])
+        args = x.astype(np.float32), y.astype(np.float32)
+    mine, exact = WIDE[name]
+    run = jax.jit(lambda *a: ops.map_scalars(mine, len(x), *a, backend="native"))
+    assert "brainsim_cells" in run.lower(*args).as_text()
+    with np.errstate(all="ignore"):
+        exact = exact(*(a.astype(np.float64) for a in args))
+        wanted, made = exact.astype(np.float32), np.asarray(run(*args))
+        error = np.abs(made - exact) / np.spacing(np.abs(wanted)).astype(np.float64)
+    small = np.abs(wanted) < np.finfo(np.float32).tiny
+    special = ~np.isfinite(wanted) | (wanted == 0)
+    assert np.max(error[~special & ~small]) <= 0.51
+    np.testing.assert_array_equal(made[special], wanted[special])
+    signed = special & ~np.isnan(wanted)
+    np.testing.assert_array_equal(np.signbit(made[signed]), np.signbit(wanted[signed]))
+    np.testing.assert_allclose(made[small], wanted[small], atol=np.finfo(np.float32).tiny)
+
+
+def test_derivatives_of_functions_through_float64():
+    x, y = (np.random.default_rng(i).uniform(0.1, 3, 100).astype(np.float32) for i in (0, 1))
+    one = lambda x, y: x**y + jnp.sin(x * y) * jnp.cos(y) + x**2.5
+    total = lambda form: lambda x, y: form(x, y).sum()
+    native = jax.jit(jax.grad(total(lambda *a: ops.map_scalars(one, 100, *a, backend="native")), argnums=(0, 1)))
+    assert "power" not in native.lower(x, y).as_text()
+    for a, b in zip(native(x, y), jax.grad(total(jax.vmap(one)), argnums=(0, 1))(x, y)):
+        np.testing.assert_allclose(a, b, rtol=3e-6, atol=1e-6)
+
+
 def test_binary(dtype):
     x, y = pairs(floats(dtype))
     check(BINARY, x, y)

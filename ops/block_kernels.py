@@ -1,0 +1,201 @@
+"""Native CPU forms of spikes over a matrix of dense blocks, as typed FFI handlers.
+
+Imports numba, so import it only through `handlers.py`. Of every block only the rows that spike are read; blocks and
+rows are walked in order on the calling thread: the same inputs give the same bits. Blocks at the rims may stick out of
+the matrix: what lies outside is not read.
+"""
+
+import numpy as np
+from numba import cfunc, njit
+
+from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, dim, is_wrong, last
+from .kernel_frame import (
+    INT32,
+    PRED,
+    SIGNATURE,
+    add_row,
+    any_set,
+    clear,
+    dot_row,
+    element,
+    outside,
+    shifted,
+    wrong_buffer,
+    wrong_counts,
+    wrong_factors,
+)
+
+INDPTR, INDICES, ACTIVE = 2, 3, 4  # argument numbers
+
+
+@njit(error_model="numpy")
+def graph_is_wrong(frame, n_batch):
+    return (
+        is_wrong(frame, ARGUMENTS, INDPTR, INT32, n_batch + 1)
+        or is_wrong(frame, ARGUMENTS, INDICES, INT32, n_batch + 1)
+        or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1)
+    )
+
+
+@njit(error_model="numpy")
+def graph(frame, n_batch, flat):
+    """(block_indptr, block_indices, number of blocks, number of rows of blocks) of one batch element."""
+    indptr = element(frame, ARGUMENTS, INDPTR, n_batch, flat, 1, np.int32)
+    indices = element(frame, ARGUMENTS, INDICES, n_batch, flat, 1, np.int32)
+    return indptr, indices, last(buffer(frame, ARGUMENTS, INDICES)), last(buffer(frame, ARGUMENTS, INDPTR)) - 1
+
+
+@njit(error_model="numpy", inline="always")
+def columns(block, indices, b_post, n_post):
+    """(first target, number of targets) of a block; -1 where it lies outside."""
+    first = np.int64(indices[block]) * b_post
+    if first < 0 or first >= n_post:
+        return np.int64(-1), np.int64(0)
+    return first, min(b_post, n_post - first)
+
+
+@njit(error_model="numpy")
+def scatter_blocks(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
+    """x[targets of the block] += s[row] * block[row] for the rows that spike; False at a block outside."""
+    s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
+    bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
+    w = element(frame, ARGUMENTS, 1, n_batch, flat, 3, w_type)
+    out = element(frame, RESULTS, 0, n_batch, flat, 1, kind)
+    shape, n_pre = buffer(frame, ARGUMENTS, 1), last(buffer(frame, ARGUMENTS, 0))
+    b_pre, b_post, n_post = dim(shape, n_batch + 1), dim(shape, n_batch + 2), last(buffer(frame, RESULTS, 0))
+    indptr, indices, n_blocks, n_rows = graph(frame, n_batch, flat)
+    for i in range(n_rows):
+        count = min(b_pre, n_pre - i * b_pre)
+        if count <= 0 or not any_set(bits, i * b_pre, count, mask):
+            continue
+        lo, hi = np.int64(indptr[i]), np.int64(indptr[i + 1])
+        if lo < 0 or hi > n_blocks:
+            return False
+        for block in range(lo, hi):
+            first, size = columns(block, indices, b_post, n_post)
+            if first < 0:
+                return False
+            for r in range(count):
+                if bits[i * b_pre + r] & mask != 0:
+                    add_row(size, out, first, kind(s[i * b_pre + r]), w, (block * b_pre + r) * b_post)
+    return True
+
+
+@njit(error_model="numpy")
+def gather_blocks(frame, n_batch, flat, w_type, kind):
+    """s[row] += block[row] . x[targets of the block] for the active rows; False at a block outside."""
+    x, w = element(frame, ARGUMENTS, 0, n_batch, flat, 1, kind), element(frame, ARGUMENTS, 1, n_batch, flat, 3, w_type)
+    out = element(frame, RESULTS, 0, n_batch, flat, 1, kind)
+    active = element(frame, ARGUMENTS, ACTIVE, n_batch, flat, 1, np.uint8)
+    masked = last(buffer(frame, ARGUMENTS, ACTIVE)) > 0
+    shape, n_pre = buffer(frame, ARGUMENTS, 1), last(buffer(frame, RESULTS, 0))
+    b_pre, b_post, n_post = dim(shape, n_batch + 1), dim(shape, n_batch + 2), last(buffer(frame, ARGUMENTS, 0))
+    indptr, indices, n_blocks, n_rows = graph(frame, n_batch, flat)
+    for i in range(n_rows):
+        lo, hi = np.int64(indptr[i]), np.int64(indptr[i + 1])
+        if lo < 0 or hi > n_blocks:
+            return False
+        for block in range(lo, hi):
+            first, size = columns(block, indices, b_post, n_post)
+            if first < 0:
+                return False
+            for row in range(i * b_pre, min((i + 1) * b_pre, n_pre)):
+                if not masked or active[row] != 0:
+                    place = (block * b_pre + row - i * b_pre) * b_post
+                    out[row] += dot_row(size, shifted(x, first), w, place)
+    return True
+
+
+@njit(error_model="numpy")
+def outer_blocks(frame, n_batch, flat, s_type, bits_type, mask, kind):
+    """block[row] += s[row] * x[targets of the block] for the rows that spike; False at a block outside."""
+    s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
+    bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
+    x, g = element(frame, ARGUMENTS, 1, n_batch, flat, 1, kind), element(frame, RESULTS, 0, n_batch, flat, 3, kind)
+    shape, n_pre = buffer(frame, RESULTS, 0), last(buffer(frame, ARGUMENTS, 0))
+    b_pre, b_post, n_post = dim(shape, n_batch + 1), dim(shape, n_batch + 2), last(buffer(frame, ARGUMENTS, 1))
+    indptr, indices, n_blocks, n_rows = graph(frame, n_batch, flat)
+    for i in range(n_rows):
+        count = min(b_pre, n_pre - i * b_pre)
+        if count <= 0 or not any_set(bits, i * b_pre, count, mask):
+            continue
+        lo, hi = np.int64(indptr[i]), np.int64(indptr[i + 1])
+        if lo < 0 or hi > n_blocks:
+            return False
+        for block in range(lo, hi):
+            first, size = columns(block, indices, b_post, n_post)
+            if first < 0:
+                return False
+            for r in range(count):
+                if bits[i * b_pre + r] & mask != 0:
+                    add_row(size, g, (block * b_pre + r) * b_post, kind(s[i * b_pre + r]), x, first)
+    return True
+
+
+def scatter(first, second, out, major, minor, tag):
+    """Handler of `scatter`: (spikes, blocks, *graph) -> (n_post,)."""
+    (s_code, s_type, bits_type, mask), (w_code, w_type, _, _), (code, kind, _, _) = first, second, out
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0:
+            return 0
+        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
+        error = wrong_counts(frame, 5, 1, n_batch)
+        if error != 0:
+            return error
+        if wrong_factors(frame, n_batch, s_code, 1, w_code, 3, code, 1) or graph_is_wrong(frame, n_batch):
+            return wrong_buffer(frame)
+        clear(frame, kind)
+        for flat in range(batch_total(frame, n_batch)):
+            if not scatter_blocks(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
+                return outside(frame)
+        return 0
+
+    return handler
+
+
+def gather(first, second, out, major, minor, tag):
+    """Handler of `gather`: (x, blocks, *graph) -> (n_pre,)."""
+    (w_code, w_type, _, _), (code, kind, _, _) = second, out
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0:
+            return 0
+        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
+        error = wrong_counts(frame, 5, 1, n_batch)
+        if error != 0:
+            return error
+        if wrong_factors(frame, n_batch, code, 1, w_code, 3, code, 1) or graph_is_wrong(frame, n_batch):
+            return wrong_buffer(frame)
+        clear(frame, kind)
+        for flat in range(batch_total(frame, n_batch)):
+            if not gather_blocks(frame, n_batch, flat, w_type, kind):
+                return outside(frame)
+        return 0
+
+    return handler
+
+
+def outer(first, second, out, major, minor, tag):
+    """Handler of `outer`: (spikes, x, *graph) -> blocks."""
+    (s_code, s_type, bits_type, mask), (code, kind, _, _) = first, out
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0:
+            return 0
+        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
+        error = wrong_counts(frame, 5, 1, n_batch)
+        if error != 0:
+            return error
+        if wrong_factors(frame, n_batch, s_code, 1, code, 1, code, 3) or graph_is_wrong(frame, n_batch):
+            return wrong_buffer(frame)
+        clear(frame, kind)
+        for flat in range(batch_total(frame, n_batch)):
+            if not outer_blocks(frame, n_batch, flat, s_type, bits_type, mask, kind):
+                return outside(frame)
+        return 0
+
+    return handler

@@ -1,0 +1,266 @@
+"""Native CPU forms of the operators on lists of spikes: numba functions that are themselves typed XLA FFI handlers.
+
+Imports numba, so import it only through `native.py`; factories and caching as in `kernels.py`. A scan for spikes runs on
+the calling thread (4 us for 1e5 cells, as fast as memory). Delivery is split by target blocks: a task walks the whole
+list for its blocks, so every target sums in the order of parts and sources whatever the number of blocks and threads.
+"""
+
+import numpy as np
+from numba import cfunc, njit
+
+from .call_frame import (
+    ARGUMENTS,
+    RESULTS,
+    address_of,
+    answered_metadata_query,
+    at,
+    buffer,
+    dim,
+    is_wrong,
+    last,
+    new_error,
+    on_stack,
+    parallel_loop,
+    prefetch,
+    threads_of,
+)
+from .kernel_rows import CHUNK, INT32, PRED, scatter_row, size_of
+from .kernels import PARALLEL, SIGNATURE, TASKS, any_set, start_from_ring
+
+BLOCK = 64  # spikes tested at once
+# Arguments of `deliver_list`.
+IDS, COUNTS, ROW, WEIGHTS, PARTS, INDPTR, INDICES, DELAYS, STEP, RING = range(10)
+# Words that the tasks of one delivery read; FAILED is written.
+FRAME, N_BLOCKS, N_TASKS, FAILED, N_WORDS = range(5)
+OUTSIDE, UNSORTED = 1, 2  # values of FAILED
+
+
+@njit(error_model="numpy")
+def list_spikes(bits, n, mask, ids, capacity):
+    """Write the numbers of the first `capacity` spikes in ascending order; how many there are in all."""
+    found = 0
+    for first in range(0, n, BLOCK):
+        count = min(BLOCK, n - first)
+        if not any_set(bits, first, count, mask):
+            continue
+        for i in range(first, first + count):
+            if bits[i] & mask != 0:
+                if found < capacity:
+                    ids[found] = np.int32(i)
+                found += 1
+    return found
+
+
+@njit(error_model="numpy")
+def wrong_buffer(frame):
+    return new_error(frame[2], "brainsim.ops: a buffer has another dtype or rank than the operator was compiled for")
+
+
+def compact_handler(code, bits_type, mask, major, minor, tag):
+    """Handler of `compact`: spikes -> ids, count, overflow, total."""
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0:
+            return 0
+        if frame[ARGUMENTS - 2] != 1 or frame[RESULTS - 2] != 4 or is_wrong(frame, ARGUMENTS, 0, code, 1):
+            return wrong_buffer(frame)
+        for i, kind, rank in ((0, INT32, 1), (1, INT32, 0), (2, PRED, 0), (3, INT32, 0)):
+            if is_wrong(frame, RESULTS, i, kind, rank):
+                return wrong_buffer(frame)
+        spikes, out = buffer(frame, ARGUMENTS, 0), buffer(frame, RESULTS, 0)
+        ids, capacity = at(out[3], 0, np.int32), last(out)
+        total = list_spikes(at(spikes[3], 0, bits_type), last(spikes), mask, ids, capacity)
+        for i in range(total, capacity):
+            ids[i] = np.int32(-1)
+        at(buffer(frame, RESULTS, 1)[3], 0, np.int32)[0] = np.int32(min(total, capacity))
+        at(buffer(frame, RESULTS, 2)[3], 0, np.uint8)[0] = np.uint8(total > capacity)
+        at(buffer(frame, RESULTS, 3)[3], 0, np.int32)[0] = np.int32(total)
+        return 0
+
+    return handler
+
+
+@njit(error_model="numpy")
+def keep(frame, side_number):
+    """Result holds what its argument holds: a copy where XLA did not give both the same memory."""
+    source, target = buffer(frame, ARGUMENTS, side_number), buffer(frame, RESULTS, side_number)
+    if source[3] != target[3]:
+        old, new = at(source[3], 0, np.int32), at(target[3], 0, np.int32)
+        for i in range(size_of(target)):
+            new[i] = old[i]
+
+
+def push_list_handler(code, bits_type, mask, major, minor, tag):
+    """Handler of `push_list`: history of ids, counts, spikes, step -> history, counts."""
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0:
+            return 0
+        if frame[ARGUMENTS - 2] != 4 or frame[RESULTS - 2] != 2 or is_wrong(frame, ARGUMENTS, 2, code, 1):
+            return wrong_buffer(frame)
+        if is_wrong(frame, ARGUMENTS, 3, INT32, 0):
+            return wrong_buffer(frame)
+        for i in range(2):
+            if is_wrong(frame, ARGUMENTS, i, INT32, 2 - i) or is_wrong(frame, RESULTS, i, INT32, 2 - i):
+                return wrong_buffer(frame)
+            keep(frame, i)
+        history, spikes = buffer(frame, RESULTS, 0), buffer(frame, ARGUMENTS, 2)
+        capacity = last(history)
+        row = np.int64(at(buffer(frame, ARGUMENTS, 3)[3], 0, np.int32)[0]) % dim(history, 0)
+        ids = at(history[3], row * capacity, np.int32)
+        total = list_spikes(at(spikes[3], 0, bits_type), last(spikes), mask, ids, capacity)
+        at(buffer(frame, RESULTS, 1)[3], 0, np.int32)[row] = np.int32(total)
+        return 0
+
+    return handler
+
+
+@njit(error_model="numpy")
+def lower_bound(ids, count, value):
+    """How many of the ascending ids are below `value`."""
+    start, end = 0, count
+    while start < end:
+        middle = (start + end) // 2
+        if ids[middle] < value:
+            start = middle + 1
+        else:
+            end = middle
+    return start
+
+
+@njit(error_model="numpy")
+def the_list(frame):
+    """(ids, count, capacity) of the row of the history that is delivered."""
+    history = buffer(frame, ARGUMENTS, IDS)
+    capacity = last(history)
+    row = np.int64(at(buffer(frame, ARGUMENTS, ROW)[3], 0, np.int32)[0]) % dim(history, 0)
+    count = np.int64(at(buffer(frame, ARGUMENTS, COUNTS)[3], 0, np.int32)[row])
+    return at(history[3], row * capacity, np.int32), count, capacity
+
+
+@njit(error_model="numpy")
+def deliver_part(context, i, kinds):
+    """Task of `deliver_list`: all spikes of the list, into the targets of its blocks."""
+    w_type, out_type = kinds
+    words = at(context, 0, np.int64)
+    frame, n_blocks, n_tasks = at(words[FRAME], 0, np.int64), words[N_BLOCKS], words[N_TASKS]
+    places = on_stack(CHUNK, np.int32)
+    ids, count, _ = the_list(frame)
+    parts_buffer, ring = buffer(frame, ARGUMENTS, PARTS), buffer(frame, RESULTS, 0)
+    parts = at(parts_buffer[3], 0, np.int32)
+    indptr = at(buffer(frame, ARGUMENTS, INDPTR)[3], 0, np.int32)
+    indices = at(buffer(frame, ARGUMENTS, INDICES)[3], 0, np.int32)
+    delays = at(buffer(frame, ARGUMENTS, DELAYS)[3], 0, np.int32)
+    w, out = at(buffer(frame, ARGUMENTS, WEIGHTS)[3], 0, w_type), at(ring[3], 0, out_type)
+    n_edges, has_delays = last(buffer(frame, ARGUMENTS, INDICES)), last(buffer(frame, ARGUMENTS, DELAYS)) > 0
+    w_step = 1 if last(buffer(frame, ARGUMENTS, WEIGHTS)) == n_edges else 0
+    n_rows = (last(buffer(frame, ARGUMENTS, INDPTR)) - 1) // n_blocks
+    n_slots, n_post = dim(ring, 0), dim(ring, 1)
+    slot = np.int64(at(buffer(frame, ARGUMENTS, STEP)[3], 0, np.int32)[0]) % n_slots
+    start, end = n_blocks * i // n_tasks, n_blocks * (i + 1) // n_tasks
+    for part in range(dim(parts_buffer, 0)):
+        first, number = np.int64(parts[3 * part]), np.int64(parts[3 * part + 1])
+        shift = np.int64(parts[3 * part + 2]) - first
+        k_end = lower_bound(ids, count, first + number)
+        for k in range(lower_bound(ids, count, first), k_end):
+            source = np.int64(ids[k])
+            row = source + shift
+            if source < first or source >= first + number:
+                words[FAILED] = UNSORTED
+                return
+            if row < 0 or row >= n_rows:
+                words[FAILED] = OUTSIDE
+                return
+            if k + 1 < k_end:
+                fetch(ids, k + 1, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step)
+            lo, hi = np.int64(indptr[row * n_blocks + start]), np.int64(indptr[row * n_blocks + end])
+            if (
+                lo < 0
+                or hi > n_edges
+                or not scatter_row(
+                    lo, hi, out_type(1), w, w_step, indices, delays, has_delays, slot, n_slots, n_post, out, places
+                )
+            ):
+                words[FAILED] = OUTSIDE
+                return
+
+
+@njit(error_model="numpy")
+def fetch(ids, k, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step):
+    """Ask for the first edges of a row that comes later: the processor foresees lines within a row, not the next row."""
+    row = np.int64(ids[k]) + shift
+    if row < 0 or row >= n_rows:
+        return
+    edge = np.int64(indptr[row * n_blocks + start])
+    for line in range(4):
+        prefetch(indices, edge + 16 * line)
+        prefetch(w, (edge + 16 * line) * w_step)
+
+
+deliver_loop = parallel_loop(deliver_part)
+
+
+@njit(error_model="numpy")
+def expected(frame):
+    """Edges that the list will visit if its rows are of mean length."""
+    ids, count, _ = the_list(frame)
+    parts_buffer = buffer(frame, ARGUMENTS, PARTS)
+    parts, visits = at(parts_buffer[3], 0, np.int32), 0
+    for part in range(dim(parts_buffer, 0)):
+        first, number = np.int64(parts[3 * part]), np.int64(parts[3 * part + 1])
+        visits += lower_bound(ids, count, first + number) - lower_bound(ids, count, first)
+    n_rows = last(buffer(frame, ARGUMENTS, INDPTR)) - 1
+    return visits * last(buffer(frame, ARGUMENTS, INDICES)) // max(n_rows, 1)  # of one block
+
+
+@njit(error_model="numpy")
+def refused_list(frame, w_code, out_code):
+    """Address of an error where the frame or the list is not what the handler was made for, else 0."""
+    if frame[ARGUMENTS - 2] != 10 or frame[RESULTS - 2] != 1 or frame[17] != 1:
+        return wrong_buffer(frame)
+    wrong = is_wrong(frame, ARGUMENTS, WEIGHTS, w_code, 1) or is_wrong(frame, ARGUMENTS, RING, out_code, 2)
+    for i, rank in ((IDS, 2), (COUNTS, 1), (ROW, 0), (PARTS, 2), (INDPTR, 1), (INDICES, 1), (DELAYS, 1), (STEP, 0)):
+        wrong = wrong or is_wrong(frame, ARGUMENTS, i, INT32, rank)
+    if wrong or is_wrong(frame, RESULTS, 0, out_code, 2):
+        return wrong_buffer(frame)
+    _, count, capacity = the_list(frame)
+    if count < 0 or count > capacity:
+        return new_error(
+            frame[2],
+            "brainsim.ops: the list of spikes has overflowed: its count is larger than its capacity, so spikes are "
+            "missing; give it a larger capacity",
+        )
+    return 0
+
+
+def deliver_list_handler(codes, w_type, out_type, major, minor, tag):
+    """Handler of `deliver_list`; its attribute is the number of blocks."""
+    w_code, out_code = codes
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0:
+            return 0
+        error = refused_list(frame, w_code, out_code)
+        if error != 0:
+            return error
+        start_from_ring(frame, RING, out_type)
+        n_blocks = at(at(at(frame[20], 0, np.int64)[0], 0, np.int64)[1], 0, np.int64)[0]
+        words, tasks = on_stack(N_WORDS, np.int64), 1
+        if n_blocks > 1 and expected(frame) * n_blocks >= PARALLEL and threads_of(frame) > 1:
+            tasks = min(n_blocks, TASKS)
+        words[FRAME], words[N_BLOCKS], words[N_TASKS], words[FAILED] = address_of(frame), n_blocks, tasks, 0
+        deliver_loop(frame, address_of(words), tasks, (w_type, out_type))
+        if words[FAILED] == OUTSIDE:
+            return new_error(
+                frame[2],
+                "brainsim.ops: an edge points outside: parts must name rows of indptr, indptr must lie in "
+                "[0, n_edges], indices in [0, n_targets)",
+            )
+        if words[FAILED] == UNSORTED:
+            return new_error(frame[2], "brainsim.ops: the ids of a list of spikes must ascend")
+        return 0
+
+    return handler

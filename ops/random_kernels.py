@@ -1,0 +1,271 @@
+"""Native CPU form of the random numbers: one numba function that is a typed XLA FFI handler, for all kinds.
+
+Imports numba, so import it only through `random_native.py`. A range [low, high) of entities is filled block by block on
+the calling thread; ranges may be split anywhere at multiples of 32.
+
+Operands: key (b, 2) uint32, step (b,) uint32, rate (b, 1 or n) float32, kind (1,) uint32, table and levels uint32; b is
+the batch or 1. The result is (batch, n), for pairs (batch, n, 2).
+"""
+
+import numpy as np
+from numba import cfunc, njit, types
+
+from . import poisson_table as pt
+from .call_frame import (
+    ARGUMENTS,
+    RESULTS,
+    address_of,
+    answered_metadata_query,
+    at,
+    buffer,
+    dim,
+    last,
+    new_error,
+    on_stack,
+)
+from .random_lanes import (
+    normal64_block,
+    normal_block,
+    pair_block,
+    rates_lanes,
+    row_lanes,
+    threshold_block,
+    uniform64_block,
+    uniform_block,
+    word_block,
+)
+from .threefry import LANES
+
+SIGNATURE = types.intp(types.CPointer(types.int64))
+WORD, UNIFORM, NORMAL, PAIR, UNIFORM64, NORMAL64, POISSON, POISSON_WIDE = range(8)
+BLOCK = 2 * LANES
+SPLIT, HIGHEST, TERMS, DIGITS = np.float32(pt.SPLIT), np.float32(pt.HIGHEST), pt.TERMS, pt.DIGITS
+N_LEADING, N_FOLLOWING = (len(table) for table in pt.exponentials())
+FINE, LOW, MIDDLE = np.float32(2.0**pt.FINE), pt.LOW, pt.MIDDLE
+STREAM0, STREAM1, STREAM2 = (np.uint32(s) for s in pt.STREAMS)
+N_ROWS = 3 * 3 * pt.DIGITS
+
+
+@njit(error_model="numpy")
+def block_of(kind, key0, key1, step, number, table, out):
+    """One block of the plain kinds."""
+    if kind == WORD:
+        word_block(key0, key1, step, number, table, out)
+    elif kind == UNIFORM:
+        uniform_block(key0, key1, step, number, table, out)
+    elif kind == NORMAL:
+        normal_block(key0, key1, step, number, table, out)
+    elif kind == PAIR:
+        pair_block(key0, key1, step, number, table, out)
+    elif kind == UNIFORM64:
+        uniform64_block(key0, key1, step, number, table, out)
+    else:
+        normal64_block(key0, key1, step, number, table, out)
+
+
+@njit(error_model="numpy")
+def copy(source, target, n_bytes):
+    a, b = at(source, 0, np.uint8), at(target, 0, np.uint8)
+    for i in range(n_bytes):
+        b[i] = a[i]
+
+
+@njit(error_model="numpy")
+def fill(kind, key0, key1, step, table, out, low, high):
+    """Numbers of the entities low ... high - 1 into the array at `out`; low is a multiple of 32."""
+    per_block, size = (LANES, 8) if kind >= PAIR else (BLOCK, 4)
+    spare = address_of(on_stack(BLOCK, np.uint32))
+    for number in range(low // per_block, high // per_block):
+        block_of(kind, key0, key1, step, number, table, out + number * per_block * size)
+    whole = high // per_block * per_block
+    if whole < high:
+        block_of(kind, key0, key1, step, whole // per_block, table, spare)
+        copy(spare, out + whole * size, (high - whole) * size)
+
+
+@njit(error_model="numpy")
+def thresholds(rate, table, tails):
+    """2**32 P(count > k) of one rate below 8 into the uint32 array at `tails`; how many are not 0."""
+    leading, following = at(table, 0, np.float32), at(table, N_LEADING, np.float32)
+    inverse = at(table, N_LEADING + N_FOLLOWING, np.float32)
+    place = np.int64(rate * FINE)
+    low = np.float32(1) - np.float32(place & (2**LOW - 1)) / FINE
+    mass = leading[place >> (LOW + MIDDLE)] * following[(place >> LOW) & (2**MIDDLE - 1)] * low
+    out = at(tails, 0, np.uint32)
+    n = 0
+    for j in range(1, TERMS):
+        mass = mass * (rate * inverse[j])
+        rounded = np.int64(np.rint(mass))
+        out[j - 1] = np.uint32(rounded)
+        n = j if rounded > 0 else n
+    total = np.int64(0)
+    for j in range(n, 0, -1):
+        total += out[j - 1]
+        out[j - 1] = np.uint32(total)
+    return n
+
+
+@njit(error_model="numpy")
+def search(word, levels, row):
+    """Count of one word in a row of the tables of whole parts: a bisection without branches on the word."""
+    head = at(levels, 3 * row, np.int32)
+    entries = at(levels, N_ROWS + head[1], np.uint32)
+    found, left = np.int64(0), np.int64(head[2])
+    while left > 1:
+        half = left >> 1
+        found += half if word < entries[found + half - 1] else 0
+        left -= half
+    if left == 1 and word < entries[found]:
+        found += 1
+    return np.int32(head[0] + found)
+
+
+@njit(error_model="numpy")
+def add_level(level, stream, key0, key1, step, rates, levels, out, number, count):
+    """Add the counts of one digit of the whole parts of the entities 32 number ... + count - 1."""
+    digits = 0
+    for i in range(count):
+        rate = rates[BLOCK * number + i]
+        if rate >= SPLIT and rate < HIGHEST:
+            digits |= (np.int64(rate) >> 3 >> (4 * level)) & (DIGITS - 1)
+    if digits == 0:
+        return
+    spare = address_of(on_stack(BLOCK, np.uint32))
+    word_block(key0 ^ stream, key1, step, number, 0, spare)
+    words = at(spare, 0, np.uint32)
+    for i in range(count):
+        rate = rates[BLOCK * number + i]
+        if rate >= SPLIT and rate < HIGHEST:
+            digit = (np.int64(rate) >> 3 >> (4 * level)) & (DIGITS - 1)
+            out[BLOCK * number + i] += search(words[i], levels, DIGITS * level + digit)
+
+
+@njit(error_model="numpy")
+def add_whole(key0, key1, step, rates, levels, out, low, high):
+    """Add the counts of the whole parts of rates of 8 and more."""
+    for number in range(low // BLOCK, (high + BLOCK - 1) // BLOCK):
+        count = min(BLOCK, high - BLOCK * number)
+        add_level(0, STREAM0, key0, key1, step, rates, levels, out, number, count)
+        add_level(1, STREAM1, key0, key1, step, rates, levels, out, number, count)
+        add_level(2, STREAM2, key0, key1, step, rates, levels, out, number, count)
+
+
+@njit(error_model="numpy")
+def small_part(rate):
+    """What a valid rate leaves over whole multiples of 8."""
+    return rate - np.float32((np.int64(rate) >> 3) << 3)
+
+
+@njit(error_model="numpy")
+def add_row(key0, key1, step, levels, row, out, low, high):
+    """Add the counts of one row of the tables of whole parts to those of the entities low ... high - 1."""
+    head = at(levels, 3 * row, np.int32)
+    entries = address_of(at(levels, N_ROWS + head[1], np.uint32))
+    words, spare = address_of(on_stack(BLOCK, np.uint32)), address_of(on_stack(BLOCK, np.uint32))
+    for number in range(low // BLOCK, (high + BLOCK - 1) // BLOCK):
+        count = min(BLOCK, high - BLOCK * number)
+        target = out + 4 * BLOCK * number
+        if count < BLOCK:
+            copy(target, spare, 4 * count)
+        word_block(key0, key1, step, number, 0, words)
+        for part in range(0, 4 * BLOCK, 4 * LANES):
+            row_lanes(words + part, entries, head[2], head[0], (spare if count < BLOCK else target) + part)
+        if count < BLOCK:
+            copy(spare, target, 4 * count)
+
+
+@njit(error_model="numpy")
+def add_rows(key0, key1, step, rate, levels, out, low, high):
+    """Add the counts of the whole parts of one rate in [8, 32768)."""
+    whole = np.int64(rate) >> 3
+    for level in range(3):
+        digit = (whole >> (4 * level)) & (DIGITS - 1)
+        if digit > 0:
+            stream = STREAM0 if level == 0 else STREAM1 if level == 1 else STREAM2
+            add_row(key0 ^ stream, key1, step, levels, DIGITS * level + digit, out, low, high)
+
+
+@njit(error_model="numpy")
+def fill_one_rate(key0, key1, step, rate, table, out, low, high):
+    """Counts at one rate in [0, 8)."""
+    tails, spare = address_of(on_stack(64, np.uint32)), address_of(on_stack(BLOCK, np.uint32))
+    n_tails = thresholds(rate, table, tails)
+    for number in range(low // BLOCK, high // BLOCK):
+        threshold_block(key0, key1, step, number, tails, n_tails, out + 4 * BLOCK * number)
+    whole = high // BLOCK * BLOCK
+    if whole < high:
+        threshold_block(key0, key1, step, whole // BLOCK, tails, n_tails, spare)
+        copy(spare, out + 4 * whole, 4 * (high - whole))
+
+
+@njit(error_model="numpy")
+def fill_rates(key0, key1, step, rates, highest, table, out, low, high):
+    """Counts at one rate per entity, of what is left over whole multiples of 8."""
+    words, parts = address_of(on_stack(BLOCK, np.uint32)), address_of(on_stack(BLOCK, np.float32))
+    spare, half = address_of(on_stack(BLOCK, np.uint32)), 4 * LANES
+    for number in range(low // BLOCK, (high + BLOCK - 1) // BLOCK):
+        count = min(BLOCK, high - BLOCK * number)
+        rate, target = address_of(rates) + 4 * BLOCK * number, out + 4 * BLOCK * number
+        if count < BLOCK:
+            copy(rate, parts, 4 * count)
+            rate, target = parts, spare
+        word_block(key0, key1, step, number, 0, words)
+        rates_lanes(words, rate, highest, table, target)
+        rates_lanes(words + half, rate + half, highest, table, target + half)
+        if count < BLOCK:
+            copy(spare, out + 4 * BLOCK * number, 4 * count)
+
+
+@njit(error_model="numpy")
+def fill_poisson(kind, key0, key1, step, rates, rate_step, table, levels, out, low, high):
+    """Counts of the entities low ... high - 1; -1 where the rate is not valid."""
+    highest = HIGHEST if kind == POISSON_WIDE else SPLIT
+    numbers = at(out, 0, np.int32)
+    if rate_step == 0 and rates[0] >= 0 and rates[0] < highest:
+        fill_one_rate(key0, key1, step, small_part(rates[0]), table, out, low, high)
+        if rates[0] >= SPLIT:
+            add_rows(key0, key1, step, rates[0], levels, out, low, high)
+        return
+    if rate_step == 1:
+        fill_rates(key0, key1, step, rates, highest, table, out, low, high)
+        if kind == POISSON_WIDE:
+            add_whole(key0, key1, step, rates, levels, numbers, low, high)
+    for i in range(low, high):
+        rate = rates[i * rate_step]
+        if not (rate >= 0 and rate < highest):
+            numbers[i] = -1
+
+
+@njit(error_model="numpy")
+def row_of(buf, flat):
+    """Which row of an operand belongs to a batch element."""
+    return flat if dim(buf, 0) > 1 else 0
+
+
+def handler_of(sources, major, minor, tag):
+    """The handler; `sources` changes with the text of the modules that it is made of."""
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0 or sources == 0:
+            return 0
+        if frame[ARGUMENTS - 2] != 6 or frame[RESULTS - 2] != 1:
+            return new_error(frame[2], "brainsim.ops.random: wrong number of arguments or results")
+        key, step, rate = buffer(frame, ARGUMENTS, 0), buffer(frame, ARGUMENTS, 1), buffer(frame, ARGUMENTS, 2)
+        kind = at(buffer(frame, ARGUMENTS, 3)[3], 0, np.uint32)[0]
+        table, levels = buffer(frame, ARGUMENTS, 4)[3], buffer(frame, ARGUMENTS, 5)[3]
+        out = buffer(frame, RESULTS, 0)
+        n, size = dim(out, 1), 8 if kind >= PAIR and kind < POISSON else 4
+        rate_step = 1 if last(rate) > 1 else 0
+        for flat in range(dim(out, 0)):
+            words = at(key[3], 2 * row_of(key, flat), np.uint32)
+            now = at(step[3], row_of(step, flat), np.uint32)[0]
+            target = out[3] + flat * n * size
+            if kind >= POISSON:
+                rates = at(rate[3], row_of(rate, flat) * last(rate), np.float32)
+                fill_poisson(kind, words[0], words[1], now, rates, rate_step, table, levels, target, 0, n)
+            else:
+                fill(kind, words[0], words[1], now, table, target, 0, n)
+        return 0
+
+    return handler

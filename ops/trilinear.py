@@ -1,0 +1,117 @@
+"""Families of three jax primitives that are the derivatives of one trilinear form T(s, w, x) by each of its factors.
+
+`scatter` = dT/dx takes (s, w), `gather` = dT/ds takes (x, w), `outer` = dT/dw takes (s, x). The tangent and the
+cotangent of each is a call of the others, so derivatives of every order are closed; `primitives.py` is the same
+scheme for edges in compressed rows.
+
+Every operand has k batch axes in front, each of the common length or 1 (shared); `batch` is that shape for the result,
+which is summed over the axes it shares. vmap adds an axis and copies nothing. The operands behind the two factors, the
+graph, have no derivative; `active` among them, where a family has it, holds the rows whose derivative by s is wanted.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from . import dispatch
+
+OPERANDS = {"scatter": ("s", "w"), "gather": ("x", "w"), "outer": ("s", "x")}
+RESULT = {"scatter": "x", "gather": "s", "outer": "w"}
+MEMBER = {role: member for member, role in RESULT.items()}
+
+
+class Family:
+    """The primitives `scatter`, `gather` and `outer` of one trilinear form, with all their rules.
+
+    Args:
+        name: of the form; a primitive is called brainsim_{name}_{member}.
+        ranks: {"s", "w", "x": rank of that factor without batch axes}.
+        xla, reference: member -> form(first, second, *graph, shape, batch, dtype, static) -> (*batch, *shape), in jnp.
+        native: (member, ctx, *operands, static) -> MLIR values, for the CPU; None from it: the xla form is faster here.
+        active: position of `active` in the graph, None where the family has none.
+    """
+
+    def __init__(self, name, ranks, xla, reference, native, active=None):
+        self.name, self.ranks, self.active = name, ranks, active
+        self.forms, self.native = {"xla": xla, "reference": reference}, native
+        self.primitives = {member: self._primitive(member) for member in OPERANDS}
+
+    def bind(self, member, first, second, *graph, shape, dtype, static=(), batch=(), backend):
+        """One member: its result has shape (*batch, *shape) and this dtype. `static` is hashable, for the forms."""
+        params = dict(shape=tuple(shape), batch=tuple(batch), dtype=jnp.dtype(dtype), static=static, backend=backend)
+        return self.primitives[member].bind(first, second, *graph, **params)
+
+    def _primitive(self, member):
+        primitive = Primitive(f"brainsim_{self.name}_{member}")
+        compiled = functools.cache(lambda items: jax.jit(functools.partial(primitive.bind, **dict(items))))
+        primitive.def_impl(lambda *operands, **params: compiled(tuple(params.items()))(*operands))
+        primitive.def_abstract_eval(_shape)
+        ad.primitive_jvps[primitive] = functools.partial(self._jvp, member)
+        ad.primitive_transposes[primitive] = functools.partial(self._transpose, member)
+        batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
+        mlir.register_lowering(primitive, functools.partial(self._lower, member, "other"))
+        mlir.register_lowering(primitive, functools.partial(self._lower, member, "cpu"), platform="cpu")
+        return primitive
+
+    def _silenced(self, role, value, graph):
+        """A derivative by s lives on the active rows."""
+        active = None if self.active is None or role != "s" else graph[self.active]
+        if active is None or active.shape[-1] == 0:
+            return value
+        return jnp.where(active, value, jnp.zeros((), value.dtype))
+
+    def _jvp(self, member, primals, tangents, **params):
+        primitive, roles = self.primitives[member], OPERANDS[member]
+        factors, graph = primals[:2], primals[2:]
+        result, total = primitive.bind(*primals, **params), None
+        for i, tangent in enumerate(tangents[:2]):
+            if type(tangent) is ad.Zero or tangent.dtype == jax.dtypes.float0:
+                continue
+            moved = [self._silenced(roles[i], tangent, graph) if k == i else factors[k] for k in (0, 1)]
+            part = primitive.bind(*moved, *graph, **params)
+            total = part if total is None else total + part
+        return result, ad.Zero(jax.typeof(result).to_tangent_aval()) if total is None else total
+
+    def _transpose(self, member, ct, *operands, static, backend, **params):
+        if type(ct) is ad.Zero:
+            return [None] * len(operands)
+        graph, roles = operands[2:], OPERANDS[member]
+        known = {RESULT[member]: self._silenced(RESULT[member], ct, graph)}
+        known |= {role: v for role, v in zip(roles, operands) if not ad.is_undefined_primal(v)}
+        made = [None] * len(operands)
+        for i, role in enumerate(roles):
+            if ad.is_undefined_primal(operands[i]):
+                made[i] = self._by(role, operands[i].aval, known, graph, static, backend)
+        return made
+
+    def _by(self, role, aval, known, graph, static, backend):
+        """The derivative of T by a factor of this aval; sums have the dtype of x."""
+        member, cut = MEMBER[role], aval.ndim - self.ranks[role]
+        dtype = known["x"].dtype if role != "x" else aval.dtype
+        first, second = (known[other] for other in OPERANDS[member])
+        kind = dict(shape=aval.shape[cut:], batch=aval.shape[:cut], dtype=dtype, static=static, backend=backend)
+        return self.bind(member, first, second, *graph, **kind).astype(aval.dtype)
+
+    def _lower(self, member, platform, ctx, *operands, backend, **params):
+        chosen = dispatch.resolve(backend, platform)
+        if chosen == "native":
+            made = self.native(member, ctx, *operands, static=params["static"])
+            if made is not None:
+                return made
+            chosen = "xla"
+        form = functools.partial(self.forms[chosen][member], **params)
+        return mlir.lower_fun(form, multiple_results=False)(ctx, *operands)
+
+
+def _shape(*operands, shape, batch, dtype, static, backend):
+    return jax.core.ShapedArray((*batch, *shape), dtype)
+
+
+def _batch(primitive, operands, dims, *, batch, **params):
+    """One more leading axis on every operand: of full length where it is mapped, of length 1 where it is shared."""
+    size = next(a.shape[d] for a, d in zip(operands, dims) if d is not None)
+    moved = [jnp.expand_dims(a, 0) if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims)]
+    return primitive.bind(*moved, batch=(size, *batch), **params), 0
