@@ -61,6 +61,7 @@ notebooks: .venv/.test
 bench: .venv/.bench
 	$(BIN)/python tests/bench/import_time.py
 	$(BIN)/python tests/bench/compile_time.py
+	$(BIN)/python tests/bench/builder.py
 	$(BIN)/python tests/bench/operators.py
 	$(BIN)/python tests/bench/peers.py
 	$(BIN)/python tests/bench/coba.py

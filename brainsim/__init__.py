@@ -29,6 +29,7 @@ _HOME = {
         "from_edges",
         "from_matrix",
     ],
+    "procedural_rule": ["procedural"],
     "spatial": ["gaussian", "exponential_decay"],
     "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise"],
     "events": ["poisson", "spike_train", "spike_trains"],

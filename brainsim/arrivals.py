@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from . import cell, ops
+from . import cell, ops, procedural_calls
+from . import history as past
 from .cell_step import arrive
 from .coupling import sum_on_targets
 from .environment import edge_environment, outputs
@@ -20,6 +21,7 @@ def deliver(s):
         arrived = total if arrived is None else arrived + total
     if arrived is None:
         arrived = jnp.zeros((program.n_receive,), dtype())
+    arrived = procedural_calls.arrive(s, arrived, _sent)
     for name, port in program.drives.items():
         for key, place in port.receivers.items():
             amount = jnp.broadcast_to(s.values[name], (place.n,)) * s.ready["drive_weights"][name][key]
@@ -47,24 +49,55 @@ def _sent(s, sends, delay):
 
 
 def _bundle_arrivals(s, bundle):
-    rows, weights = s.topology[bundle.tag], s.ready["weights"][bundle.tag]
-    edge = weights["edge"]
-    sent = _sent(s, bundle.sends, bundle.delay or 0)
-    active = _sent(s, "active", bundle.delay or 0) if "active" in s.old["history"] else None
-    indptr = rows["indptr"] if bundle.n_blocks == 1 else rows["indptr"][:: bundle.n_blocks]
-    if "parts" in rows:
-        by_part = lambda x: jnp.concatenate([jax.lax.slice_in_dim(x, a, a + n) for a, n in bundle.sides])
-        sent, active = by_part(sent), None if active is None else by_part(active)
+    """What a bundle brings to every receiver in this step."""
+    weights = s.ready["weights"][bundle.tag]
+    deliver = _from_list if bundle.listed and "ids" in s.old["history"] else _from_vector
     if bundle.delay is not None:
-        total = ops.event_csr(sent, edge, indptr, rows["indices"], n_post=s.program.n_receive, active=active)
+        total = deliver(s, bundle, weights["edge"], None)
     else:
-        ring = s.old["rings"][bundle.tag]
-        ring = ops.ring_deliver(ring, sent, edge, indptr, rows["indices"], rows.get("delays"), s.now, active=active)
-        slot = jnp.mod(s.now, ring.shape[0])
-        total = jax.lax.dynamic_index_in_dim(ring, slot, keepdims=False)
-        ring = jax.lax.dynamic_update_index_in_dim(ring, jnp.zeros_like(total), slot, 0)
+        # the slot read in the last step is emptied here: emptied after reading it, XLA would copy the whole ring
+        ring = empty_slot(s.old["rings"][bundle.tag], s.now - 1)
+        ring = deliver(s, bundle, weights["edge"], ring)
+        total = jax.lax.dynamic_index_in_dim(ring, jnp.mod(s.now, ring.shape[0]), keepdims=False)
         s.new["rings"] = {**s.new["rings"], bundle.tag: ring}
     return total if "scale" not in weights else total * weights["scale"]
+
+
+def empty_slot(ring, step):
+    zeros = jnp.zeros((ring.shape[1],), ring.dtype)
+    return jax.lax.dynamic_update_index_in_dim(ring, zeros, jnp.mod(step, ring.shape[0]), 0)
+
+
+def _from_vector(s, bundle, weights, ring):
+    """Delivery from one number per source."""
+    rows, delay = s.topology[bundle.tag], bundle.delay or 0
+    sent = _sent(s, bundle.sends, delay)
+    active = _sent(s, "active", delay) if "active" in s.old["history"] else None
+    indptr = rows["indptr"] if bundle.n_blocks == 1 else rows["indptr"][:: bundle.n_blocks]
+    if not bundle.merged:
+        by_part = lambda x: jnp.concatenate([jax.lax.slice_in_dim(x, a, a + n) for a, n in bundle.sides])
+        sent, active = by_part(sent), None if active is None else by_part(active)
+    graph = (sent, weights, indptr, rows["indices"])
+    if ring is None:
+        return ops.event_csr(*graph, n_post=s.program.n_receive, active=active)
+    return ops.ring_deliver(ring, *graph, rows.get("delays"), s.now, active=active)
+
+
+def _from_list(s, bundle, weights, ring):
+    """Delivery from the list of the cells that fired."""
+    rows, history = s.topology[bundle.tag], s.old["history"]
+    into = jnp.zeros((1, s.program.n_receive), dtype()) if ring is None else ring
+    graph = (rows["parts"], rows["indptr"], rows["indices"], rows.get("delays"), s.now)
+    into = ops.deliver_list(
+        into,
+        history["ids"],
+        history["counts"],
+        weights,
+        *graph,
+        n_blocks=bundle.n_blocks,
+        row=s.now - 1 - (bundle.delay or 0),
+    )
+    return into[0] if ring is None else into
 
 
 def _edge_events(s, block, arrived):
@@ -101,10 +134,9 @@ def remember(s, spikes):
     """Write what was sent in this step into the histories."""
     program = s.program
     history = dict(s.old["history"])
-    if "spikes" in history:
-        history["spikes"] = push(history["spikes"], all_spikes(program, spikes), s.now)
-    if "active" in history:
-        history["active"] = push(history["active"], all_spikes(program, s.active), s.now)
+    if spikes:
+        active = all_spikes(program, s.active) if s.active else None
+        history = past.remember(history, all_spikes(program, spikes), active, s.now)
     terminals = {sender.terminal.tag: sender.terminal for sender in program.sent.values()}
     # all of them before any state changes: what is sent is the value at the spike
     increments = {tag: _at_spikes(s, terminal, spikes) for tag, terminal in terminals.items()}
@@ -113,7 +145,7 @@ def remember(s, spikes):
         if sender.key is not None:
             whole = jnp.zeros((program.layout.n_sources,), dtype())
             whole = jax.lax.dynamic_update_slice(whole, made[sender.key], (g.source_start,))
-            history[name] = push(history[name], whole, s.now)
+            history[name] = past.push(history[name], whole, s.now)
         for key in sender.own:
             state = f"{sender.terminal.tag}/{key}"
             s.z[g.index][state] = s.z[g.index][state] + made[key]
@@ -132,12 +164,6 @@ def all_spikes(program, spikes):
     """Spikes of all sources by their global id."""
     sources = [spikes[g.index] for g in program.groups if g.source_start is not None]
     return sources[0] if len(sources) == 1 else jnp.concatenate(sources)
-
-
-def push(history, row, now):
-    if history.shape[0] == 1:
-        return row[None]
-    return jax.lax.dynamic_update_index_in_dim(history, row, jnp.mod(now, history.shape[0]), 0)
 
 
 def _at_spikes(s, terminal, spikes):

@@ -13,9 +13,9 @@ EDGES = 2**17  # of a block: sorted in the cache, and many more than what starti
 ROWS = 2**20  # of a block at most
 
 
-def row_blocks(n_rows: int, per_row: float, edges: int = EDGES) -> list[tuple[int, int, int]]:
-    """(number, first row, end) of blocks with about so many edges, if a row has `per_row`; numbers start at 1."""
-    rows = min(ROWS, max(1, int(edges / max(per_row, 1e-9))))
+def row_blocks(n_rows: int, per_row: float, least: int = 0) -> list[tuple[int, int, int]]:
+    """(number, first row, end) of blocks of about `EDGES` edges, or `least`, if a row has `per_row`; from number 1."""
+    rows = min(ROWS, max(1, int(max(EDGES, least) / max(per_row, 1e-9))))
     return [(1 + i, start, min(start + rows, n_rows)) for i, start in enumerate(range(0, n_rows, rows))]
 
 
@@ -70,7 +70,7 @@ def transposed(n_pre: int, n_post: int, k: int, draw) -> Edges:
         n_pre, n_post, k: numbers of sources and targets, and of edges per target.
         draw: draw(number, start, stop) returns (stop - start, k) sources of these targets, unsigned.
     """
-    blocks = row_blocks(n_post, k, max(EDGES, n_pre))  # no block is smaller than the counts that are made for it
+    blocks = row_blocks(n_post, k, least=n_pre)  # no block is smaller than the counts that are made for it
     degree = np.zeros(n_pre, np.int64)
     for counts in in_order(lambda block: np.bincount(draw(*block).ravel().astype(np.int64), minlength=n_pre), blocks):
         degree += counts

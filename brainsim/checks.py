@@ -7,6 +7,7 @@ import numpy as np
 from .declare import Param, check_bounds
 from .errors import CompileError, ParameterError, UnknownNameError, unknown
 from .memory import free_memory, in_words
+from .procedural_rule import is_procedural, specs
 from .program import Program, dtype
 from .units import to_canonical
 
@@ -17,7 +18,8 @@ def check_size(net):
     need = {p.name: width * p.n * (len(type(p.model).__states__) + 2) for p in net.populations.values()}
     for p in net.projections.values():
         size = {"post": p.post.n, "pre": p.pre.n if p.pre else 0, "edge": p.n_edges}
-        need[p.name] = 16 * p.n_edges + width * sum(size[s.on] for s in type(p.synapse).__states__.values())
+        stored = 0 if is_procedural(p) else 16 * p.n_edges
+        need[p.name] = stored + width * sum(size[s.on] for s in type(p.synapse).__states__.values())
     total, free = sum(need.values()), free_memory()
     if total > free:
         name = max(need, key=need.get)
@@ -48,6 +50,9 @@ def bound_specs(net, program: Program, params) -> dict:
             add(f"{p.name}.{key}", spec, {(), *((n,) for n in sizes.values())})
         for key, state in type(p.synapse).__states__.items():
             out[f"{p.name}.{key}(0)"] = (Param(0.0, state.unit), {(), (sizes.get(state.on, 0),)})
+        if is_procedural(p):
+            out.update(specs(p))
+            continue
         out[f"{p.name}.weight"] = (type(p.synapse).__weight__ or Param(0.0), {np.shape(p.weight_values)})
         for key, spec in p.source.parameters.items() if p.source is not None else ():
             out[f"{p.name}.{key}"] = (spec, {(), (len(p.post),)})

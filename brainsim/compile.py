@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from . import integrate
+from . import integrate, procedural_calls
 from .checks import check_size
 from .coupling import target_rows
 from .delivery import Receiver, check_memory, delay_steps, every, place_of, plan, receivers_of, span
@@ -15,7 +15,9 @@ from .errors import CompileError, warn
 from .layout import check_array_parameters, lay_out
 from .method import choose_methods
 from .network import Network
+from .ops.dispatch import requested, resolve
 from .packing import aligned, choose, pack
+from .procedural_rule import is_procedural, leaves
 from .program import Program, dtype
 from .stability import warn_if_unstable
 from .surrogate import Surrogate
@@ -75,7 +77,8 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     receivers = receivers_of(layout, [p for p in net.projections.values() if "on_pre" in type(p.synapse).__methods__])
     sent, sends = senders(layout, events)
     with_parts = [p for p in events if sends[p.name]]
-    bundles = plan(layout, with_parts, receivers, sends, steps)
+    bundles = plan(layout, [p for p in with_parts if not is_procedural(p)], receivers, sends, steps)
+    calls = procedural_calls.plan(layout, [p for p in with_parts if is_procedural(p)], receivers, sends, steps, dt)
     for b in bundles:
         choose(b, sum(r.n for r in receivers))
     params = {k: np.asarray(v, float) for k, v in layout.params.items()}
@@ -99,11 +102,13 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
         dict(net.derived),
         initial,
         weights,
+        procedural=calls,
     )
     split_outputs(program)
     by_name = {p.name: p for p in projections}
+    program.lists = any(b.listed for b in bundles) and not smooth and resolve(requested(), "cpu") == "native"
     program.window = choose_window(program.couplings, by_name, steps)
-    topology = _topology(program, by_name, steps)
+    topology = {**_topology(program, by_name, steps), **procedural_calls.topology(program)}
     _buffers(program, topology, steps, net)
     choose_methods(program, method)
     warn_if_unstable(program, params)
@@ -121,7 +126,10 @@ def check_dt(dt) -> float:
 def _delays(net, dt, strict):
     off = []
     report = lambda name, count, shift, strict: off.append((name, count, shift))
-    steps = {p.name: delay_steps(p, dt, strict, report) for p in net.projections.values()}
+    steps = {p.name: delay_steps(p, dt, strict, report) for p in net.projections.values() if not is_procedural(p)}
+    for p in net.projections.values():
+        if is_procedural(p):
+            steps[p.name] = procedural_calls.delay_steps(p, dt, strict, report)
     if off:
         where = ", ".join(f"{name} ({count})" for name, count, _ in off)
         text = f"delays off the grid of dt = {dt:g} ms: {where}; largest shift {max(s for *_, s in off):.3g} ms"
@@ -135,6 +143,9 @@ def _delays(net, dt, strict):
 
 def _weight_leaves(net, params):
     for p in net.projections.values():
+        if is_procedural(p):
+            params.update(leaves(p))
+            continue
         params[f"{p.name}.weight"] = _whole(p.weight_values, p.n_edges)
         if p.source is not None:
             values = {k: getattr(p.source, k) for k in p.source.parameters}
@@ -207,7 +218,7 @@ def _topology(program, projections, steps):
 
 def _buffers(program, topology, steps, net):
     """How many steps of the past are kept."""
-    longest = 0
+    longest = procedural_calls.longest(program)
     for b in program.bundles:
         if b.delay is not None:
             longest = max(longest, b.delay)

@@ -1,8 +1,8 @@
 """Connectivity: rules that say which cells are connected.
 
 A rule draws exactly what its name says: `fixed_probability` gives a binomial number of edges also for small populations
-and small p, `fixed_indegree` exactly k edges for every target. The same generator gives the same edges, on any number of
-cores: rows are drawn in blocks that have their own streams (`blocks.py`).
+and small p, `fixed_indegree` exactly k edges for every target. The same generator gives the same edges, on any number
+of cores: rows are drawn in blocks that have their own streams (`blocks.py`).
 """
 
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ class _FixedDegree(CheckedRule):
 
     def _drawn(self, sides, streams):
         """draw(number, start, stop): (stop - start, k) partners of these cells, unsigned."""
-        cells, partners, own = self._partners(sides)
+        _, partners, own = self._partners(sides)
         kind = slot_type(partners)
 
         def draw(block, start, stop):
@@ -200,7 +200,8 @@ class fixed_total_number(CheckedRule):
 
     def _draw(self, sides, streams):
         blocks = row_blocks(sides.n_pre, self.n / max(1, sides.n_pre))
-        pairs = np.array([(b - a) * sides.n_post - len(sides.holes(a, b, self.autapses)) for _, a, b in blocks], np.int64)
+        free = lambda a, b: (b - a) * sides.n_post - len(sides.holes(a, b, self.autapses))
+        pairs = np.array([free(a, b) for _, a, b in blocks], np.int64)
         count = (spread if self.multapses else spread_distinct)(self.n, pairs, streams(0))
 
         def slots(block, start, stop):
@@ -274,7 +275,9 @@ class from_edges(Rule):
             object.__setattr__(self, name, np.array(getattr(self, name)))
         n = 2**31 - 1  # the sizes of the populations are not known yet, everything else can be checked
         if self.pre.size or self.post.size:
-            check_ends(self.pre, self.post, n, n, self.weight, self.delay)
+            pre, post, *_ = check_ends(self.pre, self.post, n, n, self.weight, self.delay)
+            object.__setattr__(self, "pre", pre)
+            object.__setattr__(self, "post", post)
 
     def _expected(self, sides):
         return len(self.pre)

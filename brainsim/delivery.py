@@ -101,6 +101,7 @@ class Bundle:
     merged: bool = True  # one row per source; else one per source and part, in the order of the parts
     n_blocks: int = 1  # stretches of receivers that a row is divided into
     packed: bool = True  # delay and receiver in one word
+    listed: bool = False  # a host run delivers from the list of spikes, not from one number per source
     why: str = ""
 
     @property

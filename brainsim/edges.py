@@ -34,9 +34,14 @@ class Edges:
     def __init__(self, pre, post, n_pre, n_post, weight=None, delay=None):
         pre, post, weight, delay = check_ends(pre, post, n_pre, n_post, weight, delay)
         if np.any((pre[1:] < pre[:-1]) | ((pre[1:] == pre[:-1]) & (post[1:] < post[:-1]))):
-            order = np.argsort(pre.astype(np.int64) * n_post + post, kind="stable")
-            pre, post = pre[order], post[order]
-            weight, delay = (None if x is None else x[order] for x in (weight, delay))
+            key = pre.astype(np.int64) * n_post + post
+            if weight is None and delay is None:
+                key.sort()  # many times faster than sorting indices
+                pre, post = (x.astype(np.int32) for x in np.divmod(key, n_post))
+            else:
+                order = np.argsort(key, kind="stable")
+                pre, post = pre[order], post[order]
+                weight, delay = (None if x is None else x[order] for x in (weight, delay))
         self._set(_pointers(_counts(pre, n_pre)), post, n_pre, n_post, weight, delay)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from . import procedural_calls
 from .integrate import EXPLICIT
 from .memory import in_words
 from .program import Program, dtype
@@ -20,7 +21,8 @@ def explain(program: Program, topology, params) -> Explanation:
         fused = "one loop over the cells" if method != "rosenbrock" else "one Jacobian of the coupled system"
         stages = {"euler": 1, "heun": 2, "rk4": 4}[method] if method in EXPLICIT else 1
         lines.append(f"  {g.label}: {g.n} {g.model.__name__}, {method}, {stages} stage{'s' * (stages > 1)}, {fused}")
-    lines += ["", "spikes"] if program.bundles else []
+    lines += ["", "spikes"] if program.bundles or program.procedural else []
+    lines += procedural_calls.explained(program)
     for b in program.bundles:
         lines += _bundle(program, b)
     if program.couplings:

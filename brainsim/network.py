@@ -16,6 +16,7 @@ from .integrate import check_method
 from .names import check_name, match
 from .neuron import Neuron
 from .population import Population, Projection, check_count, creation_line
+from .procedural_rule import procedural, project
 from .rule import Rule
 from .synapse import Synapse
 from .units import to_canonical
@@ -160,6 +161,12 @@ class Network:
             kind = "projection" if name in self.projections else "population"
             raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
+        if isinstance(rule, procedural) and source is None:
+            own = self._values(synapse, name, None)
+            given = (name, pre, post, synapse, rule, self.seed, weight, delay, into, creation_line(), own)
+            self.projections[name] = project(*given)
+            self._changed()
+            return self.projections[name]
         edges = self._edges(name, rule, pre, post, source)
         self._check_order(name, rule, pre, post, weight, delay)
         away = functools.cache(lambda: lengths(edges, pre, post, getattr(rule, "periodic", None)))
@@ -351,4 +358,3 @@ class Network:
         from .tables import network_html
 
         return network_html(self)
-

@@ -19,6 +19,7 @@ from .edges import merge_rows
 
 CACHE = 3 * 2**18  # bytes of receivers and their future that stay in the cache of a core
 SHORTEST = 24  # edges of a row per block, below which walking the pointers costs more than the cache saves
+MANY = 16_384  # sources whose spikes are listed once, instead of looked for by every delivery
 PERMUTED = 2**24  # most edges with weights of their own that are permuted
 
 
@@ -34,6 +35,8 @@ def choose(bundle: Bundle, n_receive: int) -> None:
         bundle.merged = False  # a row of several projections onto the same receivers is not sorted
     fan = bundle.n_edges / max(_n_rows(bundle), 1)
     bundle.n_blocks = int(max(1, min(-(-width // CACHE), fan * (1 if bundle.merged else 4) // SHORTEST)))
+    large = _n_rows(bundle) > MANY or bundle.n_blocks > 1 or not bundle.merged
+    bundle.listed = bundle.sends == "spikes" and large
     bundle.why = (
         f"{bundle.n_edges} edges, {fan:.0f} a row; receivers{' and their future' * (bundle.slots > 1)} take "
         f"{width / 2**20:.2g} MiB of {CACHE / 2**20:.2g} that stay in cache"
@@ -57,7 +60,7 @@ def pack(bundle: Bundle, n_sources: int, n_receive: int) -> dict:
     Returns:
         `indptr` (n_rows * n_blocks + 1,): first edge of every row and block, rows outermost; `indices` (n_edges,):
         delay * n_receive + receiver, or the receiver alone beside `delays` where the product passes int32; `parts`
-        (n_parts, 3), in parts: first source, number of sources, first row; `order` (n_edges,), where merged weights
+        (n_parts, 3): first source, number of sources, first row; `order` (n_edges,), where merged weights
         must be permuted: the place of every edge in the concatenation of the projections.
     """
     sides = [(p.projection.edges, p.source) for p in bundle.parts]
@@ -66,6 +69,7 @@ def pack(bundle: Bundle, n_sources: int, n_receive: int) -> dict:
         indptr, shifts = merge_rows(sides, n_sources)
         if bundle.per_edge and len(sides) > 1:
             made["order"] = aligned(bundle.n_edges, np.int32)
+        made["parts"] = np.array([[0, n_sources, 0]], np.int32)
     else:
         indptr, made["parts"] = _rows_in_parts(sides)
         shifts = None

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import cell, integrate
+from . import cell, integrate, procedural_calls
 from .coupling import weighted_sums
 from .declare import Const
 from .errors import CompileError
@@ -95,7 +95,7 @@ def effective_weight(program, cls, w, values, key, n):
 
 
 def _weights(program, topology, params, bound):
-    out = {}
+    out = procedural_calls.weights(program, params, _at_arrival, effective_weight)
     for b in program.bundles:
         weights = []
         for part in b.parts:
@@ -257,7 +257,7 @@ def initial_state(program: Program, params: dict, drives: dict) -> dict:
     for name, sender in program.sent.items():
         if sender.key is not None:
             state["history"][name] = jnp.zeros((program.history, n), real)
-    state["rings"] = {tag: jnp.zeros((depth, program.n_receive), real) for tag, depth in program.rings.items()}
+    state["rings"] = procedural_calls.rings(program) | {tag: jnp.zeros((depth, program.n_receive), real) for tag, depth in program.rings.items()}
     state["sent"] = {c.tag: {} for c in program.couplings if c.depth}
     for c in program.couplings:
         if c.depth:

@@ -36,8 +36,10 @@ class Program:
     derived: dict[str, Any]
     initial: tuple[str, ...]
     weights: dict[str, tuple]
+    lists: bool = False  # a host run keeps lists of spikes
     window: int = 1  # steps whose delayed couplings are summed together
     zero_states: dict[str, float] = field(default_factory=dict)
+    procedural: list[Any] = field(default_factory=list)  # calls for projections without stored edges
 
     @property
     def groups(self) -> list[Group]:

@@ -16,6 +16,7 @@ from .units import to_canonical
 
 __all__ = ["CheckedRule", "Rule", "Sides"]
 BYTES = 4  # of memory per edge: the target; the source is a row
+WORK = 24  # per edge of a row while it is drawn, because a row is not divided
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,8 @@ class Rule(ABC):
     def _check_memory(self, expected, sides):
         if expected is None:
             return
-        need, free = expected * BYTES + 8 * sides.n_pre, free_memory()
+        need = expected * BYTES + 8 * sides.n_pre + WORK * expected / max(1, sides.n_pre)
+        free = free_memory()
         if expected < 2**31 and need < free:
             return
         limit = "2**31 - 1 edges" if expected >= 2**31 else f"the {in_words(free)} of free memory"

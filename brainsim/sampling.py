@@ -11,7 +11,7 @@ import numpy as np
 
 def slot_type(n: int) -> np.dtype:
     """The unsigned type in which the slots 0 .. n-1 are counted."""
-    return np.dtype(np.uint32 if n <= 2**32 else np.uint64)
+    return np.dtype(np.uint32 if n < 2**32 else np.uint64)
 
 
 def bernoulli_slots(n: int, p: float, rng: np.random.Generator) -> np.ndarray:

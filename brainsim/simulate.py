@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checkpoint, windows
+from . import checkpoint, history, windows
 from .checks import bound_specs, merge
 from .chunk import Chunk
 from .compile import MAX_STEPS, build
@@ -61,7 +61,7 @@ class Simulation:
         self.compiled_for = dtype()
         self.feeds = known_feeds(program)
         self.chunk = Chunk(program, self.feeds, recorders)
-        self._state = None
+        self._state, self._last = None, None
         self._prepare = jax.jit(lambda topology, params: prepare(self.program, topology, params))
         self._start = jax.jit(lambda params, drives: self._initial(params, drives))
 
@@ -158,7 +158,7 @@ class Simulation:
 
     def _run_traced(self, n, params, drives, state, seed, first):
         ready = prepare(self.program, self.topology, params)
-        state = _tracked(self._begin(params, drives, state, self._initial))
+        state = history.track(self._begin(params, drives, state, self._initial))
         begun = state["step"] if _is_traced(state["step"]) else first
         step = self.chunk.step(ready, self.topology, drives, seed)
         keyed = self.chunk.keyed("spikes", "trace", "mean")
@@ -168,7 +168,7 @@ class Simulation:
             return state, {key: r.read(self.program, ready, state, fired) for key, r in keyed}
 
         state, ys = windows.scan(self.program, self.topology, ready, body, state, n)
-        state = {**state, "history": {k: v for k, v in state["history"].items() if k != "active"}}
+        state = history.untrack(state)
         out = {"spikes": {}, "traces": {}, "summaries": {}}
         for key, r in keyed:
             if r.kind == "spikes":
@@ -182,8 +182,8 @@ class Simulation:
 
     def _run_host(self, n, params, drives, state, seed, progress, stream):
         begun = time.perf_counter()
-        ready = self._prepare(self.topology, params)
-        state = _with_spikes(self._begin(params, drives, state, self._start), dtype() if self.program.smooth else bool)
+        ready = self._prepared(params)
+        state = history.enter(self.program, self._begin(params, drives, state, self._start))
         if not bool(finite(state)):
             raise NonFiniteError(f"{which_is_not(self.program, state)} before the run: initial values must be finite")
         check_memory(self.recorders, n, stream is not None)
@@ -219,8 +219,17 @@ class Simulation:
                 "complete": complete,
             }
             whole = kept.finish(meta, summaries) or self._part(self.chunk.buffers(), first, 0)
-        state = _with_spikes(state, dtype())
+        state = history.leave(self.program, state)
         return replace(whole, summaries=summaries, state=state, meta={**whole.meta, **meta})
+
+    def _prepared(self, params):
+        """What `prepare` makes of the parameters; kept, because laying out the weights of 1e8 edges takes seconds."""
+        if any(not isinstance(x, jax.Array) for x in params.values()):
+            return self._prepare(self.topology, params)  # arrays of NumPy may change in place
+        if self._last is None or any(params[k] is not x for k, x in self._last[0].items()):
+            self._last = None  # frees the memory first
+            self._last = dict(params), self._prepare(self.topology, params)
+        return self._last[1]
 
     def _part(self, buffers, first, steps) -> Result:
         spikes, traces = self.chunk.collect(buffers, first, steps)
@@ -323,23 +332,6 @@ class _Kept:
             self.writer.close(complete=meta["complete"], meta=meta, summaries=summaries)
             return Result.load(self.writer.path)
         return Result.join(self.parts) if self.parts else None
-
-
-def _with_spikes(state, kind):
-    """The state with its history of spikes as floats, through which derivatives flow, or, in a host run, as bytes."""
-    history = dict(state["history"])
-    if "spikes" in history and history["spikes"].dtype != kind:
-        old = history["spikes"]
-        history["spikes"] = old > 0.5 if kind is bool else old.astype(kind)
-    return {**state, "history": history}
-
-
-def _tracked(state):
-    """The state with a history of the cells whose spikes have a derivative; of the time before the run: all."""
-    history = state["history"]
-    if "spikes" not in history:
-        return state
-    return {**state, "history": {**history, "active": jnp.ones(history["spikes"].shape, bool)}}
 
 
 def _is_traced(tree) -> bool:

@@ -6,6 +6,7 @@ import inspect
 import numpy as np
 
 from .declare import Model
+from .distributions import Distribution
 from .drawing import Drawn
 from .errors import ParameterError
 
@@ -109,8 +110,8 @@ def network_html(net) -> str:
     for p in net.projections.values():
         possible = max(1, (p.pre.n if p.pre else 1) * p.post.n)
         span = lambda v, unit: (
-            f"{v.distribution!r} {unit}"
-            if isinstance(v, Drawn)
+            f"{getattr(v, 'distribution', v)!r} {unit}"
+            if isinstance(v, Drawn | Distribution)
             else f"{np.min(v):g} … {np.max(v):g} {unit}"
             if np.size(v) > 1
             else f"{np.mean(v) if np.size(v) else 0:g} {unit}"

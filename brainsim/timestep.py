@@ -24,7 +24,7 @@ class Step:
         self.edges = {k: dict(v) for k, v in state["edges"].items()}
         self.new = dict(state)
         # spikes are floats where derivatives may flow through them, else one byte each
-        self.binary = state["history"].get("spikes", jnp.zeros(0)).dtype == bool
+        self.binary = "ids" in state["history"] or state["history"].get("spikes", jnp.zeros(0)).dtype == bool
         self.active = {}
 
     def time(self):

@@ -4,6 +4,9 @@ if __name__ != "brainsim.ops":
 from . import random as random
 from .dispatch import backends as backends
 from .fused import map_scalars as map_scalars
+from .lists import compact as compact
+from .lists import deliver_list as deliver_list
+from .lists import push_list as push_list
 from .operators import edge_outer as edge_outer
 from .operators import event_csr as event_csr
 from .operators import gather_csr as gather_csr

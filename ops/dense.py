@@ -142,7 +142,7 @@ def _xla(member, *operands, shape, batch, dtype, static):
     """A matrix product where all trials share the matrix; rows of it where one network has few spikes; else sums."""
     kind = dict(shape=shape, batch=batch, dtype=dtype)
     masked = lambda: _reference(member, *operands, static=static, **kind)
-    if not _is_product(member, _batches(member, operands), batch):
+    if not _is_product(member, _batches(member, operands), batch) or 0 in (*shape, operands[0].shape[-1]):
         return masked()
     product = lambda: _product(member, *operands[:2], **kind)
     if member == "gather":
@@ -174,7 +174,7 @@ def _native(member, ctx, *operands, static):
         if member == "gather":
             return product()
         spikes = operands[0]
-        often = jnp.count_nonzero(spikes) > PRODUCT_ABOVE * spikes.size
+        often = jnp.count_nonzero(spikes) > int(PRODUCT_ABOVE * spikes.size)
         return jax.lax.cond(often, lambda: _unless_nan(product(), rows), rows)
 
     return mlir.lower_fun(form, multiple_results=False)(ctx, *operands)

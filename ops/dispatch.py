@@ -11,8 +11,9 @@ import warnings
 
 from . import native
 
-OPERATORS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer", "map_scalars")
-KERNELS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer")  # those with pallas forms
+OPERATORS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer", "map_scalars", "random")
+# those with pallas forms
+KERNELS = ("event_csr", "event_fan_out", "ring_deliver", "gather_csr", "ring_gather", "edge_outer")
 PALLAS = ("pallas", "pallas_deterministic")
 BACKENDS = ("reference", "xla", "native", *PALLAS)
 GPUS = ("cuda", "rocm")

@@ -6,7 +6,6 @@ it stands, and outputs may share memory with inputs: a block is loaded completel
 shared scalars alone is computed once, before the loop.
 """
 
-import collections
 import ctypes
 import functools
 import hashlib
@@ -46,7 +45,7 @@ class _Walk:
 
     def __init__(self, before, inside):
         self.before, self.inside, self.values = before, inside, {}
-        self.splats, self.products, self.uses = {}, {}, {}
+        self.splats, self.products = {}, {}  # products: variable -> (factor, factor, are lanes), or None
 
     def read(self, atom):
         """(scalar or lanes, is mapped)."""
@@ -62,13 +61,10 @@ class _Walk:
         if isinstance(atom, core.Literal):
             return self.inside.const(atom.aval.dtype, atom.val)
         if atom not in self.splats:
-            splat = Lanes(self.before.b, self.inside.width, self.inside.has_fma).splat
-            self.splats[atom] = splat(value)
+            self.splats[atom] = self._splat(value)
         return self.splats[atom]
 
     def run(self, jaxpr):
-        read = [a for e in jaxpr.eqns for a in e.invars] + list(jaxpr.outvars)
-        self.uses.update(collections.Counter(a for a in read if not isinstance(a, core.Literal)))
         for eqn in jaxpr.eqns:
             called = scalar_graph.inner(eqn)
             self._inline(eqn, *called) if called else self._emit(eqn)
@@ -86,7 +82,7 @@ class _Walk:
         """A jaxpr may be called twice: its variables are new each time."""
         self.values[var] = self.read(atom)
         self.splats.pop(var, None)
-        self.products.pop(var, None)
+        self.products[var] = None if isinstance(atom, core.Literal) else self.products.get(atom)
 
     def _emit(self, eqn):
         is_mapped = any(self.read(a)[1] for a in eqn.invars)
@@ -94,26 +90,34 @@ class _Walk:
         values = [self.lanes(a) if is_mapped else self.read(a)[0] for a in eqn.invars]
         (out,) = eqn.outvars
         name, is_float = eqn.primitive.name, out.aval.dtype.kind == "f"
+        made = self._contracted(g, eqn, values, is_mapped) if is_float and name in ADDED else None
         self.splats.pop(out, None)
-        self.products.pop(out, None)
-        made = self._contracted(g, eqn, values) if is_mapped and is_float and name in ADDED else None
+        self.products[out] = (values[0], values[-1], is_mapped) if is_float and name in MULTIPLIED else None
         self.values[out] = (EMIT[name](g, eqn, *values) if made is None else made), is_mapped
-        if is_mapped and is_float and name in MULTIPLIED:
-            self.products[out] = values[0], values[-1]
 
-    def _contracted(self, g, eqn, values):
-        """x * y + z as one fused operation where the product has no other reader; None where there is none."""
+    def _contracted(self, g, eqn, values, is_mapped):
+        """x * y + z as one fused operation; None where there is none.
+
+        A product is fused into every sum that reads it, shared or mapped: how a value is rounded depends on its own
+        equations alone, so that a derivative that computes it anew takes the branches that the forward loop took.
+        """
         if not g.has_fma:
             return None
         for i in (0, 1):
             atom = eqn.invars[i]
-            if isinstance(atom, core.Literal) or atom not in self.products or self.uses[atom] != 1:
+            product = None if isinstance(atom, core.Literal) else self.products.get(atom)
+            if product is None:
                 continue
-            (x, y), z = self.products[atom], values[1 - i]
+            x, y, is_wide = product
+            x, y = (self._splat(v) if is_mapped and not is_wide else v for v in (x, y))
+            z = values[1 - i]
             if eqn.primitive.name == "sub":
                 x, z = (x, g.b.fneg(z)) if i == 0 else (g.b.fneg(x), z)
             return g.fma(x, y, z)
         return None
+
+    def _splat(self, scalar):
+        return Lanes(self.before.b, self.inside.width, self.inside.has_fma).splat(scalar)
 
 
 def _width(jaxpr, size):

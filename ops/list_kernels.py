@@ -1,8 +1,8 @@
-"""Native CPU forms of the operators on lists of spikes: numba functions that are themselves typed XLA FFI handlers.
+"""Native CPU forms of the operators on lists of spikes: numba functions that are themselves XLA FFI handlers.
 
-Imports numba, so import it only through `native.py`; factories and caching as in `kernels.py`. A scan for spikes runs on
-the calling thread (4 us for 1e5 cells, as fast as memory). Delivery is split by target blocks: a task walks the whole
-list for its blocks, so every target sums in the order of parts and sources whatever the number of blocks and threads.
+Imports numba, so import it only through `native.py`; factories and caching as in `kernels.py`. A scan for spikes runs
+on the calling thread, as fast as memory. Delivery is split by target blocks: a task walks the whole list for its
+blocks, so every target sums in the order of parts and sources, whatever the number of blocks and threads.
 """
 
 import numpy as np
@@ -25,9 +25,11 @@ from .call_frame import (
     threads_of,
 )
 from .kernel_rows import CHUNK, INT32, PRED, scatter_row, size_of
-from .kernels import PARALLEL, SIGNATURE, TASKS, any_set, start_from_ring
+from .kernels import PARALLEL, SIGNATURE, any_set, start_from_ring
 
 BLOCK = 64  # spikes tested at once
+PIECE = 512  # edges of a row that a task walks at least, where targets are far apart
+REUSE = 4  # events per ring value, as a divisor: 16 float32 share a line, so a line is met 4 times
 # Arguments of `deliver_list`.
 IDS, COUNTS, ROW, WEIGHTS, PARTS, INDPTR, INDICES, DELAYS, STEP, RING = range(10)
 # Words that the tasks of one delivery read; FAILED is written.
@@ -189,7 +191,7 @@ def deliver_part(context, i, kinds):
 
 @njit(error_model="numpy")
 def fetch(ids, k, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step):
-    """Ask for the first edges of a row that comes later: the processor foresees lines within a row, not the next row."""
+    """Ask for the first edges of the next row: the processor foresees lines within a row, not where the next starts."""
     row = np.int64(ids[k]) + shift
     if row < 0 or row >= n_rows:
         return
@@ -203,16 +205,24 @@ deliver_loop = parallel_loop(deliver_part)
 
 
 @njit(error_model="numpy")
-def expected(frame):
-    """Edges that the list will visit if its rows are of mean length."""
+def tasks_for(frame, n_blocks):
+    """How many tasks share the blocks.
+
+    Where a target line is met several times, a task per block keeps its part of the ring in the cache of a core, on one
+    thread too. Else the cost is memory latency, and long pieces of rows read better: few tasks.
+    """
     ids, count, _ = the_list(frame)
-    parts_buffer = buffer(frame, ARGUMENTS, PARTS)
+    parts_buffer, ring = buffer(frame, ARGUMENTS, PARTS), buffer(frame, RESULTS, 0)
     parts, visits = at(parts_buffer[3], 0, np.int32), 0
     for part in range(dim(parts_buffer, 0)):
         first, number = np.int64(parts[3 * part]), np.int64(parts[3 * part + 1])
         visits += lower_bound(ids, count, first + number) - lower_bound(ids, count, first)
-    n_rows = last(buffer(frame, ARGUMENTS, INDPTR)) - 1
-    return visits * last(buffer(frame, ARGUMENTS, INDICES)) // max(n_rows, 1)  # of one block
+    n_rows = (last(buffer(frame, ARGUMENTS, INDPTR)) - 1) // n_blocks
+    fan = last(buffer(frame, ARGUMENTS, INDICES)) // max(n_rows, 1)
+    if visits * fan >= dim(ring, 0) * dim(ring, 1) // REUSE:
+        return n_blocks
+    threads = threads_of(frame) if visits * fan >= PARALLEL else 1
+    return min(n_blocks, max(2 * threads, fan // PIECE)) if threads > 1 else 1
 
 
 @njit(error_model="numpy")
@@ -248,9 +258,8 @@ def deliver_list_handler(codes, w_type, out_type, major, minor, tag):
             return error
         start_from_ring(frame, RING, out_type)
         n_blocks = at(at(at(frame[20], 0, np.int64)[0], 0, np.int64)[1], 0, np.int64)[0]
-        words, tasks = on_stack(N_WORDS, np.int64), 1
-        if n_blocks > 1 and expected(frame) * n_blocks >= PARALLEL and threads_of(frame) > 1:
-            tasks = min(n_blocks, TASKS)
+        words = on_stack(N_WORDS, np.int64)
+        tasks = tasks_for(frame, n_blocks) if n_blocks > 1 else 1
         words[FRAME], words[N_BLOCKS], words[N_TASKS], words[FAILED] = address_of(frame), n_blocks, tasks, 0
         deliver_loop(frame, address_of(words), tasks, (w_type, out_type))
         if words[FAILED] == OUTSIDE:

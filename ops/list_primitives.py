@@ -42,7 +42,7 @@ def _deliver_list_shape(*operands, n_blocks, backend):
 
 def compact(spikes, *, capacity, backend):
     """The place of a spike is the number of spikes before it; `reference` sorts instead."""
-    hit = spikes != 0
+    hit = spikes.astype(bool)  # nan too
     total = jnp.sum(hit, dtype=jnp.int32)
     count = jnp.minimum(total, jnp.int32(capacity))
     if backend == "reference":

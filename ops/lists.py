@@ -83,7 +83,7 @@ def push_list(history_ids, counts, spikes, step, *, backend=None):
 def deliver_list(
     ring, ids, count, weights, parts, indptr, indices, delays, step, *, n_blocks=1, row=None, backend=None
 ):
-    """Deliver listed spikes, each of value 1, into a ring: ring[(step + delays[e]) % n_slots, indices[e]] += weights[e].
+    """Deliver listed spikes into a ring: ring[(step + delays[e]) % n_slots, indices[e]] += weights[e]; values are 1.
 
     Source i of the part (first, number, first_row) has row first_row + i - first, first <= i < first + number. A source
     in several parts is delivered by each. The native form updates the ring in place and works on several threads where

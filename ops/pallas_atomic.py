@@ -13,19 +13,18 @@ from jax.extend.core import Primitive
 def _relaxed():
     """The primitive, or None where this jax does not hold what it needs."""
     try:
+        from jax._src import state
         from jax._src.lib.triton import dialect
-        from jax._src.pallas.triton import lowering, primitives
+        from jax._src.pallas.triton import lowering
         from jax._src.state import indexing
     except ImportError:
         return None
     needed = ("_atomic_rmw", "_compute_pointers_from_indices", "_ensure_ir_value", "register_lowering")
-    if not all(hasattr(lowering, name) for name in needed) or not hasattr(primitives, "atomic_rmw_p"):
+    if not all(hasattr(lowering, name) for name in needed):
         return None
     primitive = Primitive("brainsim_atomic_add")
 
     def effects(ref, index, value, mask):
-        from jax._src import state
-
         return value, {state.WriteEffect(0), state.ReadEffect(0)}
 
     def rule(ctx, pointer, index, value, mask):

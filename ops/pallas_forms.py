@@ -20,7 +20,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 
 from . import pallas_rows
-from .pallas_common import (
+from .pallas_plan import (
     INTERPRETED,
     RESIDENT,
     add,
@@ -127,7 +127,7 @@ def _walk(tile_of_edges, out, refs, plan):
     warps = max(1, plan.tile // 128)
     programs = min(work["row"].shape[0], INTERPRETED if plan.interpret else RESIDENT // warps)
 
-    def kernel(old, work, refs, out):
+    def brainsim_walk(old, work, refs, out):
         del old  # the same memory as out
         first = pl.program_id(0)
         count = jnp.minimum(work["count"][np.int32(0)], np.int32(work["row"].shape[0]))
@@ -139,7 +139,9 @@ def _walk(tile_of_edges, out, refs, plan):
 
         loop(div(jnp.maximum(count - first + (programs - 1), 0), programs), turn)
 
-    (out,) = call(kernel, programs, [(out.size, out.dtype)], out, work, refs, plan=plan, warps=warps, aliases={0: 0})
+    (out,) = call(
+        brainsim_walk, programs, [(out.size, out.dtype)], out, work, refs, plan=plan, warps=warps, aliases={0: 0}
+    )
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 
 from . import xla
-from .pallas_common import (
+from .pallas_plan import (
     addresses,
     call,
     compose,
@@ -51,7 +51,7 @@ def gather(operands, shape, batch, dtype, interpret, skip_zeros=False):
     tiles = -(-plan.n_rows // rows)
     splits = min(power_of_two(ENOUGH // (plan.n_out * tiles), 1, ENOUGH), power_of_two(fan // (4 * columns), 1, ENOUGH))
 
-    def kernel(refs, y):
+    def brainsim_rows(refs, y):
         program = pl.program_id(0)
         split, rest = rem(program, splits), div(program, splits)
         out, row = div(rest, tiles), span(rem(rest, tiles) * rows, rows)
@@ -66,7 +66,7 @@ def gather(operands, shape, batch, dtype, interpret, skip_zeros=False):
         store(y, place, jnp.sum(total, axis=1), row < plan.n_rows)
 
     size = splits * plan.n_out * plan.n_rows
-    (y,) = call(kernel, plan.n_out * tiles * splits, [(size, dtype)], refs, plan=plan)
+    (y,) = call(brainsim_rows, plan.n_out * tiles * splits, [(size, dtype)], refs, plan=plan)
     return jnp.sum(y.reshape(splits, *batch, plan.n_rows), axis=0) if splits > 1 else y.reshape(*batch, plan.n_rows)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
 
-from .pallas_common import Plan, call, compose, div, load, loop, power_of_two, rem, span, store
+from .pallas_plan import Plan, call, compose, div, load, loop, power_of_two, rem, span, store
 
 ONE_BLOCK = 8192  # rows up to which one program does it all: a launch less
 
@@ -83,11 +83,11 @@ def _prefix_sum(refs, plan, total, capacity, entries_of, width):
         flat = span(program * block, block)
         return flat, *entries_of(refs, plan, flat, flat < total)
 
-    def sums(refs, out):
+    def brainsim_count(refs, out):
         program = pl.program_id(0)
         out[program] = jnp.sum(counts_of(refs, program)[1], dtype=jnp.int32)
 
-    def lists(refs, sums_of, *out):
+    def brainsim_list(refs, sums_of, *out):
         program = pl.program_id(0)
         _, count, entry = counts_of(refs, program)
         base = _sum_before(sums_of[0], program, blocks) if sums_of else np.int32(0)
@@ -104,9 +104,9 @@ def _prefix_sum(refs, plan, total, capacity, entries_of, width):
         def _():
             out[-1][np.int32(0)] = base + jnp.sum(count, dtype=jnp.int32)
 
-    sums_of = call(sums, blocks, [(blocks, jnp.int32)], refs, plan=plan, warps=warps) if blocks > 1 else ()
+    sums_of = call(brainsim_count, blocks, [(blocks, jnp.int32)], refs, plan=plan, warps=warps) if blocks > 1 else ()
     results = [(capacity, jnp.int32)] * width + [(1, jnp.int32)]
-    return call(lists, blocks, results, refs, tuple(sums_of), plan=plan, warps=warps)
+    return call(brainsim_list, blocks, results, refs, tuple(sums_of), plan=plan, warps=warps)
 
 
 def _sum_before(counts, program, blocks):

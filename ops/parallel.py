@@ -6,12 +6,12 @@
 `task` is the address of void (*)(int64 context, int64 i), `frame` the XLA FFI call frame of the handler: the tasks go
 to the thread pool that XLA lends through it (its threads are awake while it works, flush denormals, and end with it),
 so brainsim keeps no threads of its own. The caller and its helpers claim tasks from one counter until none is left,
-hence a helper that comes late, or never, costs nothing: the caller does the work alone. A call inside a task works the same way. Every task must own what it writes; then the
-number of threads changes no bit of the result.
+hence a helper that comes late, or never, costs nothing: the caller does the work alone. A call inside a task works the
+same way. Every task must own what it writes; then the number of threads changes no bit of the result.
 
 The loop is LLVM IR (`parallel_ir.py`), compiled once per process. numba handlers reach it as an external symbol
-(`call_frame.parallel_loop`), emitted code by its `address()`. `BRAINSIM_THREADS` limits the threads of a call; 1 switches them off.
-Imports llvmlite when first used.
+(`call_frame.parallel_loop`), emitted code by its `address()`. `BRAINSIM_THREADS` limits the threads of a call; 1
+switches them off. Imports llvmlite when first used.
 """
 
 import ctypes

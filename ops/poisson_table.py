@@ -2,13 +2,14 @@
 
 A rate below 8 goes through its probabilities p(j) 2**32, made by the recursion p(j) = p(j - 1) (rate / j) in float32:
 products only, with 1 / j from a table and exp(-rate) as a product of table entries, so that there is no sum that a
-compiler could contract. Each is rounded to an integer, and the sums and comparisons are of integers.
-The count is the number of k with word < 2**32 P(count > k). Larger rates are split, rate = 8 d0 + 128 d1 + 2048 d2 +
-rest with digits 0 ... 15: a sum of independent Poisson counts is one, and the counts of the whole parts come from tables
-made on the host in float64, each with a word of its own stream.
+compiler could contract. Each is rounded to an integer, and the sums and comparisons are of integers. The count is the
+number of k with word < 2**32 P(count > k). Larger rates are split, rate = 8 d0 + 128 d1 + 2048 d2 + rest with digits
+0 ... 15: a sum of independent Poisson counts is one, and the counts of the whole parts come from tables made on the
+host in float64, each with a word of its own stream.
 
-Every P(count > k) is within 2e-6 (relative) plus 4e-9 of the Poisson one: the steps of 2**-32 of the words dominate at
-rates below 1e-4. Counts end where the tail falls below 2**-33.
+Every P(count > k) is within 2e-6 (relative) plus 4e-9 of the Poisson one: at rates below 1e-4 the steps of 2**-32 of
+the words dominate, and the mean of a rate of 1e-6 is right to 1e-4. Counts end where a probability falls below
+2**-33.
 """
 
 import functools

@@ -1,13 +1,13 @@
 """Counter-based random numbers for the inside of compiled loops: number = function of (key, step, entity).
 
-No state and no order of calls, so restarts, chunks, devices and batch positions change nothing: `threefry.py` says which
-bits an entity gets, `normal_table.py` and `poisson_table.py` what is made of them. All of it is integers and float
-operations that are exact or rounded once, so every kind has the same bits on every platform and back end: the XLA form
-and, on the CPU, a native one (`random_kernels.py`), chosen like those of the other operators.
+No state and no order of calls, so restarts, chunks, devices and batch positions change nothing: `threefry.py` says
+which bits an entity gets, `normal_table.py` and `poisson_table.py` what is made of them. All of it is integers and
+float operations that are exact or rounded once, so every kind has the same bits on every platform and back end: the
+XLA form and, on the CPU, a native one (`random_kernels.py`), chosen like those of the other operators.
 
-Keys, steps and rates may be batched by vmap. Random numbers have no derivative by key, step or rate.
-Different purposes need different keys: `key_of(seed, "noise", "exc")`, and `fold_in` for numbers known only while
-running (a trial).
+Keys, steps and rates may be batched by vmap. Random numbers have no derivative by key, step or rate. Different
+purposes need different keys: `key_of(seed, "noise", "exc")`, and `fold_in` for numbers known only while running (a
+trial).
 """
 
 import hashlib

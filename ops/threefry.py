@@ -1,8 +1,9 @@
 """Threefry-2x32 (Salmon et al. 2011, 10.1145/2063384.2063405) in plain jnp, and which of its words an entity gets.
 
 Entity e gets one word of the block with counter (16 (e // 32) + e % 16, step): the first where e % 32 < 16, else the
-second. So both words are used, 16 blocks side by side fill 32 neighbours, and the number of an entity depends neither on
-how many there are nor on the width of a vector register. A draw of 64 bits takes both words of the counter (e, step).
+second. So both words are used, 16 blocks side by side fill 32 neighbours, and the number of an entity depends neither
+on how many there are nor on the width of a vector register. A draw of 64 bits takes both words of the counter (e,
+step).
 """
 
 import jax.numpy as jnp

@@ -48,6 +48,19 @@ def test_samples_have_the_distribution(spec, oracle, request):
     assert abs(values.mean() - oracle.mean()) < 4 * oracle.std() / math.sqrt(N)
 
 
+@pytest.mark.parametrize("spec, oracle", ORACLES, ids=lambda x: repr(x) if isinstance(x, Distribution) else "")
+def test_support(spec, oracle):
+    """No value is outside, and limits that are stated are those of the distribution."""
+    low, high = spec.support()
+    values = spec.sample(generator(0), N)
+    assert low <= values.min() and values.max() <= high
+    assert (low, high) == pytest.approx(oracle.support())
+
+
+def test_support_of_choice():
+    assert choice([3.0, -1.0, 2.0]).support() == (-1.0, 3.0)
+
+
 def test_lognormal_takes_mean_and_sd_of_the_values():
     oracle = ORACLES[5][1]
     assert oracle.mean() == pytest.approx(2.0) and oracle.std() == pytest.approx(3.0)

@@ -1,4 +1,4 @@
-"""COBA in brainsim: prints one JSON line. Each repeat is one whole `sim.run`, from initial state to spike lists."""
+"""COBA or CUBA in brainsim: prints one JSON line. Each repeat is one whole `sim.run`, from initial state to spike lists."""
 
 from __future__ import annotations
 
@@ -9,34 +9,26 @@ import time
 
 import jax
 
-import brainsim as bs
-from brainsim.models import LIF, ExpConductance
-
-
-def network(cells: int):
-    n_exc, scale = cells * 4 // 5, 4000.0 / cells
-    net = bs.Network(seed=0)
-    exc = net.add("exc", LIF(tau=20.0, v_rest=-60.0, v_th=-50.0, v_reset=-60.0, t_ref=5.0, R=1.0), n_exc)
-    inh = net.add("inh", exc.model, cells - n_exc)
-    net.connect(exc, [exc, inh], ExpConductance(tau=5.0, E=0.0), bs.fixed_probability(0.02), weight=0.6 * scale)
-    net.connect(inh, [exc, inh], ExpConductance(tau=10.0, E=-80.0), bs.fixed_probability(0.02), weight=6.7 * scale)
-    net.init("*.v", bs.normal(-55.0, 2.0))
-    return net
+from brainsim.models.circuits.balanced import coba, cuba
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--network", choices=("coba", "cuba"), default="coba")
+    parser.add_argument("--delay", type=float, default=0.0, help="ms")
     parser.add_argument("--cells", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="NPROC in the environment does it")
     args = parser.parse_args()
     duration, start = args.seconds * 1000.0, time.perf_counter()
-    sim = network(args.cells).compile(dt=0.1, record=["*.spikes"])
+    network, inputs = dict(coba=(coba, {"*.I": 20.0}), cuba=(cuba, {}))[args.network]
+    sim = network(args.cells, delay=args.delay).compile(dt=0.1, record=["*.spikes"])
     built = time.perf_counter() - start
     steps, times, cpu, rates = round(duration / 0.1), [], [], []
     for repeat in range(args.repeats + 1):
         start, start_cpu = time.perf_counter(), time.process_time()
-        result = sim.run(duration, inputs={"exc.I": 20.0, "inh.I": 20.0})
+        result = sim.run(duration, inputs=inputs)
         spikes = [result.spikes[name].times for name in ("exc", "inh")]  # the lists are on the host from here on
         elapsed, used = time.perf_counter() - start, time.process_time() - start_cpu
         if repeat == 0:

@@ -63,19 +63,17 @@ def pack(net):
 
 
 def check(net, indptr, words, weights):
-    """Every row against its projections, for some rows."""
-    n, first = sum(p.n for p in net.populations.values()), {}
-    for p in net.populations.values():
-        first[p.name] = sum(first.values()) if False else sum(q.n for q in list(net.populations.values())[: len(first)])
-    for name in net.populations:
-        for row in (0, net[name].n - 1):
-            lo, hi = indptr[first[name] + row : first[name] + row + 2]
-            expected = []
-            for p in net.projections.values():
-                if p.pre.name == name:
-                    a, b = p.edges.indptr[row : row + 2]
-                    word = p.delay_steps_range(a, b, DT) * n + p.edges.post[a:b] + first[p.post.name]
-                    expected.append(np.stack([word, values_range(p.weight_values, a, b)]))
+    """First and last row of every population against the projections."""
+    cells = [p.n for p in net.populations.values()]
+    start = dict(zip(net.populations, np.cumsum([0, *cells]).tolist()))
+    for name, p in net.populations.items():
+        for row in (0, p.n - 1):
+            lo, hi = indptr[start[name] + row : start[name] + row + 2]
+            expected = [np.empty((2, 0))]
+            for q in (q for q in net.projections.values() if q.pre is p):
+                a, b = q.edges.indptr[row : row + 2]
+                word = q.delay_steps_range(a, b, DT) * sum(cells) + q.edges.post[a:b] + start[q.post.name]
+                expected.append(np.stack([word, values_range(q.weight_values, a, b)]))
             np.testing.assert_array_equal([words[lo:hi], weights[lo:hi]], np.concatenate(expected, axis=1))
 
 
@@ -95,7 +93,9 @@ class Stage:
         return self
 
     def __exit__(self, *_):
-        wall, cpu, more = (now - then for now, then in zip((time.perf_counter(), time.process_time(), peak()), self.begun))
+        wall, cpu, more = (
+            now - then for now, then in zip((time.perf_counter(), time.process_time(), peak()), self.begun)
+        )
         print(f"{self.name:<40}{self.edges:>13,}{wall:>9.2f}{cpu:>9.2f}{more:>10.0f}{more * 2**20 / self.edges:>8.1f}")
 
 

@@ -74,12 +74,12 @@ def cases(backend):
 
 def random_numbers(calls):
     """Microseconds for N numbers of every kind."""
-    key, table, rates = random.key_of(0, "bench"), 1.6, jnp.linspace(0.1, 3.0, N)
+    key, rate, rates = random.key_of(0, "bench"), 1.6, jnp.linspace(0.1, 3.0, N)
     draws = {
         "uniform": lambda i: random.uniform(key, i, N),
         "normal": lambda i: random.normal(key, i, N),
         "bernoulli": lambda i: random.bernoulli(key, i, 0.01, N),
-        "poisson, one rate 1.6": lambda i: random.poisson(key, i, table, N),
+        "poisson, one rate 1.6": lambda i: random.poisson(key, i, rate, N),
         "poisson, N rates to 3": lambda i: random.poisson(key, i, rates, N),
         "jax.random.normal": lambda i: jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (N,)),
     }

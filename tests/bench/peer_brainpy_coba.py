@@ -27,12 +27,12 @@ def classic(args):
 
     bm.set_dt(0.1)
     bm.random.seed(1)
-    n, n_exc, scale = args.cells, args.cells * 4 // 5, 4000.0 / args.cells
+    n, n_exc, p = args.cells, args.cells * 4 // 5, 80.0 / args.cells
 
     def coupling(size, weight):
         if args.comm == "jit":
-            return bp.dnn.EventJitFPHomoLinear(size, n, prob=0.02, weight=weight)
-        return bp.dnn.EventCSRLinear(bp.conn.FixedProb(0.02, pre=size, post=n, seed=size), weight)
+            return bp.dnn.EventJitFPHomoLinear(size, n, prob=p, weight=weight)
+        return bp.dnn.EventCSRLinear(bp.conn.FixedProb(p, pre=size, post=n, seed=size), weight)
 
     class Balanced(bp.DynSysGroup):
         def __init__(self):
@@ -47,13 +47,13 @@ def classic(args):
                 V_initializer=bp.init.Normal(-55.0, 2.0),
             )
             self.exc = bp.dyn.HalfProjAlignPost(
-                comm=coupling(n_exc, 0.6 * scale),
+                comm=coupling(n_exc, 0.6),
                 syn=bp.dyn.Expon(n, tau=TAU_E),
                 out=bp.dyn.COBA(E=0.0),
                 post=self.cells,
             )
             self.inh = bp.dyn.HalfProjAlignPost(
-                comm=coupling(n - n_exc, 6.7 * scale),
+                comm=coupling(n - n_exc, 6.7),
                 syn=bp.dyn.Expon(n, tau=TAU_I),
                 out=bp.dyn.COBA(E=-80.0),
                 post=self.cells,
@@ -81,7 +81,7 @@ def state(args):
     import braintools
     import brainunit as u
 
-    n, n_exc, scale = args.cells, args.cells * 4 // 5, 4000.0 / args.cells * 1000.0
+    n, n_exc = args.cells, args.cells * 4 // 5
     brainstate.random.seed(1)
     brainstate.environ.set(dt=0.1 * u.ms)
 
@@ -100,7 +100,7 @@ def state(args):
 
             def projection(size, weight, tau, E):
                 return brainpy.state.AlignPostProj(
-                    comm=brainstate.nn.EventFixedProb(size, n, conn_num=0.02, conn_weight=weight * scale * u.mS),
+                    comm=brainstate.nn.EventFixedProb(size, n, conn_num=80.0 / n, conn_weight=weight * 1000.0 * u.mS),
                     syn=brainpy.state.Expon.desc(n, tau=tau * u.ms),
                     out=brainpy.state.COBA.desc(E=E * u.mV),
                     post=self.cells,
@@ -132,6 +132,9 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="only held by the caller; the package has no such option"
+    )
     parser.add_argument("--api", choices=("classic", "state"), default="classic")
     parser.add_argument("--comm", choices=("csr", "jit"), default="csr")
     args = parser.parse_args()

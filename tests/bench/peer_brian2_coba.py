@@ -1,4 +1,4 @@
-"""COBA in Brian2, C++ standalone, one thread: prints one JSON line.
+"""COBA in Brian2, C++ standalone, OpenMP with more than one thread: prints one JSON line.
 
 The time is that of the run loop inside the compiled program: no compiling, no building of synapses, no reading of
 results. `device._last_run_time` is CPU time without OpenMP (`std::clock`), so a wall clock is read beside it. One
@@ -26,13 +26,15 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     args = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="brian2_coba_")
     b2.set_device("cpp_standalone", directory=directory, build_on_run=False)
     b2.prefs.core.default_float_dtype = getattr(np, args.dtype)
+    b2.prefs.devices.cpp_standalone.openmp_threads = args.threads if args.threads > 1 else 0
     b2.defaultclock.dt = 0.1 * b2.ms
-    n_exc, scale = args.cells * 4 // 5, 4000.0 / args.cells
+    n_exc = args.cells * 4 // 5
     cells = b2.NeuronGroup(
         args.cells,
         """dv/dt = (-60 - v + 20 + ge*(0 - v) + gi*(-80 - v))/(20*ms) : 1 (unless refractory)
@@ -43,10 +45,10 @@ def main() -> None:
         refractory=5 * b2.ms,
         method="exponential_euler",
     )
-    exc = b2.Synapses(cells[:n_exc], cells, on_pre=f"ge += {0.6 * scale}")
-    inh = b2.Synapses(cells[n_exc:], cells, on_pre=f"gi += {6.7 * scale}")
-    exc.connect(p=0.02)
-    inh.connect(p=0.02)
+    exc = b2.Synapses(cells[:n_exc], cells, on_pre="ge += 0.6")
+    inh = b2.Synapses(cells[n_exc:], cells, on_pre="gi += 6.7")
+    exc.connect(p=80 / args.cells)
+    inh.connect(p=80 / args.cells)
     cells.v = "-55 + 2*randn()"
     monitor = b2.SpikeMonitor(cells)
     b2.device.insert_code("before_network_run", WALL_BEFORE)

@@ -1,11 +1,12 @@
 """Make the other simulators' own virtual environments and print what is in them.
 
     python tests/bench/peers.py                  # .venv-peers/ under the repository root, or $BRAINSIM_PEERS
-    python tests/bench/peers.py simulators       # one of: simulators (Brian2, NEST, scipy), brainpy
+    python tests/bench/peers.py simulators       # some of: simulators, brainpy, tvboptim, neurolib
 
-Two environments, because their pins disagree: `simulators` (Brian2 2.9.0 needs numpy < 2.4, else its import fails) and
-`brainpy` (the last generation of the BrainPy packages that installs on Python 3.11, with the jax that brainsim uses).
-Nothing here is a dependency of brainsim. About 2 GB and two minutes. Brian2's C++ needs g++.
+Environments of their own, because their pins disagree: `simulators` (Brian2, NEST, scipy; Brian2 2.9.0 needs numpy < 2.4,
+else its import fails), `brainpy` (BrainPy, brainevent and brainstate: the last generation that installs on Python 3.11, with
+the jax that brainsim uses), `tvboptim` (same jax) and `neurolib`. Nothing here is a dependency of brainsim. About 4 GB and
+four minutes. Brian2's C++ needs g++.
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ PINS = {
         "brainunit==0.5.2",
         "saiunit==0.5.2",
     ],
+    "tvboptim": [
+        "jax==0.10.1",
+        "jaxlib==0.10.1",
+        "numpy==2.4.6",
+        "diffrax==0.7.2",
+        "equinox==0.13.8",
+        "tvboptim==0.4.0",
+    ],
+    "neurolib": ["numpy==2.4.6", "scipy==1.17.1", "numba==0.68.1", "neurolib==0.6.2"],
 }
 VERSIONS = """
 import importlib.metadata as m, json, sys

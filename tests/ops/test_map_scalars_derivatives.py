@@ -373,3 +373,39 @@ def test_sums_over_cells_are_accurate_and_skip_the_padding():
         f = lambda k, x=x, n=n: ops.map_scalars(lambda x, k: jnp.log(x) * k / x, n, x, k, backend="native").sum()
         wanted = np.sum(np.log(x.astype(np.float64)) / x)
         np.testing.assert_allclose(jax.jit(jax.grad(f))(jnp.float32(2)), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 40, 200])
+def test_a_derivative_computes_the_bits_of_the_forward_loop_anew(n):
+    """Else a spike of the forward loop could be none in its derivative."""
+
+    @jax.custom_jvp
+    def probe(x, y):
+        return x * y
+
+    probe.defjvp(lambda p, t: (probe(*p), t[0] * p[1]))
+
+    def one(a, b, x, k):
+        square, shared = a * a, k * k
+        y = (square + b * b * k) * jnp.sin(a) - jnp.square(b) + jnp.where(a > 0, a * b, b * k + shared) * k
+        return y, probe(x, y) + jnp.tanh(y) * a * b, square, shared  # what nothing but a sum reads in the derivative
+
+    rng = np.random.default_rng(3)
+    a, b, x = (jnp.asarray(rng.normal(size=(5, n)), jnp.float32) for _ in range(3))
+    k = jnp.asarray(rng.normal(size=5), jnp.float32)
+    forms = (lambda f: f, lambda f: jax.vmap(f), lambda f: jax.vmap(f, in_axes=(None, None, 0, 0)))
+    step = lambda *args: ops.map_scalars(one, n, *args, backend="native")
+    pull = lambda a, b, x, k: jax.grad(lambda x: step(a, b, x, k)[1].sum())(x)
+    push = lambda a, b, x, k: jax.jvp(lambda x: step(a, b, x, k)[1], (x,), (jnp.ones_like(x),))[1]
+    for form, args in zip(forms, ((a[0], b[0], x[0], k[0]), (a, b, x, k), (a[0], b[0], x, k))):
+        forward = jax.jit(form(step))(*args)[0]
+        for again in (pull, push):
+            assert np.asarray(jax.jit(form(again))(*args)).tobytes() == np.asarray(forward).tobytes()
+
+
+def test_other_platforms_get_the_xla_form():
+    z, k, held, on = values(100, np.float32)
+    run = lambda z, k: total(lambda z, k: ops.map_scalars(cell, 100, z, k, held, on))(z, k)
+    batch = jax.vmap(jax.grad(run, argnums=(0, 1)), in_axes=(None, 0))
+    lowered = jax.jit(batch).trace(z, jnp.stack([k, k])).lower(lowering_platforms=("cuda",))
+    assert "brainsim_cells" not in lowered.as_text()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from brainsim import ops
-from brainsim.ops import dispatch, pallas_atomic, pallas_common, pallas_forms, pallas_worklist, xla
+from brainsim.ops import dispatch, pallas_atomic, pallas_forms, pallas_plan, pallas_worklist, xla
 
 EMPTY = jnp.zeros((0,), bool)
 
@@ -61,7 +61,7 @@ def test_work_list_cuts_long_rows_into_tiles(interpret):
     spikes = rng.random(9000) < 0.2
     spikes[[5, 8999]] = True
     operands = {"s": jnp.asarray(spikes), "indptr": jnp.asarray(indptr), "indices": jnp.zeros(indptr[-1], jnp.int32)}
-    plan, refs = pallas_common.plan_of((), 1, 1, operands, interpret)
+    plan, refs = pallas_plan.plan_of((), 1, 1, operands, interpret)
     work = jax.jit(lambda refs: pallas_worklist.work_list(refs, plan))(refs)
     count = int(work["count"][0])
     hit = np.zeros(indptr[-1], int)

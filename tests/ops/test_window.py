@@ -11,6 +11,12 @@ from brainsim.ops.window import window_gather
 WIDTH, STEP = 23, 101
 
 
+@pytest.fixture(params=["xla", "native"])
+def backend(request):
+    """Those with a form of their own."""
+    return request.param
+
+
 class Case:
     """Edges sorted by target with empty rows and duplicates, and a history; the oracle is a Python loop."""
 

@@ -77,7 +77,8 @@ def plan_of(out, n_slots, n_post, operands, interpret):
     n_rows, n_edges = operands["indptr"].shape[-1] - 1, operands["indices"].shape[-1]
     plan = Plan(tuple(full), tuple(out), batches, n_rows, n_edges, n_slots, n_post, interpret)
     sizes = {name: a.size for name, a in operands.items()}
-    sizes |= {"batch x rows": plan.elements * (n_rows + 1), "result": plan.n_out * max(plan.cells, 1)}
+    listed = n_rows + 1 + n_edges // plan.tile
+    sizes |= {"the list of rows x batch": plan.elements * listed, "the result": plan.n_out * plan.cells}
     for name, size in sizes.items():
         if size >= 2**31:
             raise ValueError(

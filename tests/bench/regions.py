@@ -1,0 +1,108 @@
+"""A brain of 94 regions with tract delays in brainsim, tvboptim and neurolib: seconds of one core per biological second.
+
+    python tests/bench/peers.py tvboptim neurolib    # once: makes their environments
+    python tests/bench/regions.py                    # all nodes
+    python tests/bench/regions.py --nodes wilson_cowan --seconds 10 --repeats 5 --json out/regions.json
+
+Connectome of `human_tracts`, 8368 tracts, delays of 2 to 172 steps of 0.1 ms; every simulator gets the same weights, whole
+steps and initial values, keeps what it sends over a step, and returns the whole trajectory. Against tvboptim: Heun, against
+neurolib (Wilson-Cowan only): Euler. Before anything is timed both run --check ms in float64 and must agree to --tolerance;
+then everybody is timed in the precision that it has by default, and brainsim in float64 too. Compiling is not in the times.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import common
+import numpy as np
+
+NODES = ("wilson_cowan", "wong_wang", "jansen_rit")
+PAIRS = {  # name: (method of brainsim, environment, script, arguments)
+    "tvboptim": ("heun", "tvboptim", "peer_tvboptim_regions.py", ["--buffer", "circular"]),
+    "tvboptim_roll": ("heun", "tvboptim", "peer_tvboptim_regions.py", ["--buffer", "roll"]),
+    "neurolib": ("euler", "neurolib", "peer_neurolib_regions.py", []),
+}
+
+
+def difference(folder, name) -> float:
+    """Largest difference between two traces, relative to the largest value."""
+    ours, theirs = np.load(folder / "brainsim.npy"), np.load(folder / f"{name}.npy")
+    n = min(len(ours), len(theirs))
+    return float(np.abs(ours[:n] - theirs[:n]).max() / np.abs(ours[:n]).max())
+
+
+def one_pair(node, peer, args, folder) -> dict:
+    method, environment, script, extra = PAIRS[peer]
+    files = ["--network", folder / f"{node}.npz", "--trace"]
+    ours = ["--node", node, "--method", method, "--check", args.check, *files, folder / "brainsim.npy"]
+    short, long = ["--seconds", 0.1, "--repeats", 1], ["--seconds", args.seconds, "--repeats", args.repeats]
+    first = common.worker(None, "brainsim_regions.py", [*ours, *short, "--x64"], args.threads)
+    if "error" in first:
+        return dict(error=f"brainsim: {first['error']}")
+    usual, strength = first["parameters"]
+    theirs = ["--node", node, "--check", args.check, *files, folder / f"{peer}.npy", "--G", strength["G"], *extra]
+    theirs += ["--P", usual["P"]] if "P" in usual else []
+    double = [] if environment == "neurolib" else ["--x64"]
+    checked = common.worker(environment, script, [*theirs, *short, *double], args.threads)
+    if "error" in checked:
+        return dict(error=f"{peer}: {checked['error']}")
+    out = dict(difference=difference(folder, peer), method=method)
+    if not out["difference"] < args.tolerance:
+        return out | dict(error=f"trajectories differ by {out['difference']:.2g}: not the same network, no times")
+    timed = dict(
+        brainsim=common.worker(None, "brainsim_regions.py", [*ours, *long], args.threads),
+        brainsim_x64=common.worker(None, "brainsim_regions.py", [*ours, *long, "--x64"], args.threads),
+        peer=common.worker(environment, script, [*theirs, *long], args.threads),
+    )
+    failed = [r["error"] for r in timed.values() if "error" in r]
+    return out | timed | (dict(error=failed[0]) if failed else {})
+
+
+def report(node, peer, r) -> str:
+    if "error" in r:
+        return f"{node} against {peer}: {r['error']}"
+    key = "cpu_s_per_s"
+    own, rows = (
+        common.median(r["brainsim"][key]),
+        [f"{node}, {r['method']}; trajectories agree to {r['difference']:.1g}"],
+    )
+    for name in ("brainsim", "brainsim_x64", "peer"):
+        x = r[name]
+        rows.append(
+            f"  {x['simulator'] + ' ' + x['version']:28s}{x['dtype']:>9s}{common.median(x['s_per_s']):9.4f} wall"
+            f"{common.median(x[key]):9.4f} cpu{min(x[key]):9.4f} least cpu{common.median(x[key]) / own:8.2f} x brainsim"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--nodes", default=",".join(NODES))
+    parser.add_argument("--peers", default=",".join(PAIRS), help=f"comma list of {', '.join(PAIRS)}")
+    parser.add_argument("--seconds", type=float, default=10.0, help="biological time of one run")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--check", type=float, default=100.0, help="ms that are compared")
+    parser.add_argument("--tolerance", type=float, default=1e-6)
+    args = parser.parse_args()
+    for name, known in ((args.nodes, NODES), (args.peers, PAIRS)):
+        for part in set(name.split(",")) - set(known):
+            parser.error(f"{part} is not known: write names from {', '.join(known)}")
+    common.headline(f"94 regions, dt 0.1 ms, {args.seconds:g} s x {args.repeats}", args.threads)
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="regions_") as folder:
+        for node in args.nodes.split(","):
+            for peer in args.peers.split(","):
+                if PAIRS[peer][1] == "neurolib" and node != "wilson_cowan":
+                    continue  # of these nodes it has only that one in this form
+                r = results[f"{node}/{peer}"] = one_pair(node, peer, args, Path(folder))
+                print(report(node, peer, r), flush=True)
+                common.write_json(args.json, dict(machine=common.machine(args.threads), results=results))
+    sys.exit(any("error" in r for r in results.values()))
+
+
+if __name__ == "__main__":
+    main()

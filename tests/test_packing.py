@@ -1,0 +1,121 @@
+"""Layouts of the edges: merged rows or parts, blocks, lists of spikes or vectors; none may change a bit of the result."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainsim as bs
+from brainsim import models, packing
+from brainsim.delivery import Steps
+
+DT = 0.1
+
+
+def network(weights="drawn", delays="drawn", seed=0):
+    net = bs.Network(seed=seed)
+    net.add("exc", models.LIF(t_ref=2.0), 60)
+    net.add("inh", models.LIF(t_ref=1.0), 20)
+    net.init("*.v", bs.uniform(-70.0, -50.0))
+    delay = bs.uniform(0.2, 2.5) if delays == "drawn" else delays
+    for pre, mean in (("exc", 160.0), ("inh", -400.0)):
+        weight = bs.normal(mean, 20.0) if weights == "drawn" else mean
+        for post in ("exc", "inh"):
+            rule = bs.fixed_total_number(400)
+            net.connect(pre, post, models.ExpCurrent(tau=3.0), rule, weight=weight, delay=delay)
+    return net
+
+
+LAYOUTS = {
+    "lists": dict(MANY=0),
+    "blocks": dict(CACHE=64, SHORTEST=1),
+    "parts": dict(PERMUTED=0),
+    "parts and blocks": dict(PERMUTED=0, CACHE=64, SHORTEST=1),
+}
+KINDS = [("drawn", "drawn"), ("drawn", 0.0), ("drawn", 1.5), ("one", "drawn"), ("one", 0.0)]
+
+
+def compiled(monkeypatch, layout, weights, delays, **options):
+    for name, value in LAYOUTS.get(layout, {}).items():
+        monkeypatch.setattr(packing, name, value)
+    return network(weights, delays).compile(dt=DT, record=["*.spikes", "*.v"], **options)
+
+
+def run(sim, duration=60.0):
+    return sim.run(duration, inputs={"*.I": 480.0})
+
+
+@pytest.mark.parametrize(("weights", "delays"), KINDS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_give_the_same_run(monkeypatch, layout, weights, delays):
+    plain = run(compiled(monkeypatch, None, weights, delays))
+    sim = compiled(monkeypatch, layout, weights, delays)
+    bundles = sim.program.bundles
+    if "blocks" in layout:
+        assert max(b.n_blocks for b in bundles) > 1
+    if "parts" in layout and weights == "drawn":
+        assert not any(b.merged for b in bundles)
+    if layout == "lists":
+        assert sim.program.lists and all(b.listed for b in bundles)
+    found = run(sim)
+    for name in ("exc", "inh"):
+        assert len(plain.spikes[name].times) > 50
+        np.testing.assert_array_equal(found.spikes[name].times, plain.spikes[name].times)
+        np.testing.assert_array_equal(found.spikes[name].indices, plain.spikes[name].indices)
+        # parts and rows put the terms of a sum into another order
+        np.testing.assert_allclose(found[f"{name}.v"], plain[f"{name}.v"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("layout", [None, *LAYOUTS])
+def test_a_run_in_parts_and_a_traced_run(monkeypatch, layout):
+    """The state between runs has one form, whatever the layout: it may go into any run."""
+    sim = compiled(monkeypatch, layout, "drawn", "drawn")
+    whole = run(sim)
+    first = run(sim, 23.4)
+    second = sim.run(36.6, inputs={"*.I": 480.0}, state=first.state)
+    assert sum(len(r.spikes["exc"].times) for r in (first, second)) == len(whole.spikes["exc"].times)
+    assert jax.tree.structure(first.state) == jax.tree.structure(whole.state)
+    for a, b in zip(jax.tree.leaves(second.state), jax.tree.leaves(whole.state)):
+        assert a.dtype == b.dtype and np.array_equal(a, b)
+    traced = jax.jit(lambda: sim.run(36.6, inputs={"*.I": 480.0}, state=first.state))()
+    assert int(traced.spikes["exc"].sum()) == len(second.spikes["exc"].times)
+
+
+def test_gradients_through_every_layout(monkeypatch, x64):
+    slopes = []
+    for layout in (None, "parts and blocks"):
+        sim = compiled(monkeypatch, layout, "drawn", "drawn", smooth=True)
+
+        def loss(w, sim=sim):
+            out = sim.run(8.0, params={"exc->inh.weight": w}, inputs={"*.I": 480.0})
+            return jnp.mean(out["inh.v"] ** 2)
+
+        slopes.append(jax.grad(loss)(sim.params["exc->inh.weight"]))
+    assert np.abs(slopes[0]).max() > 0
+    np.testing.assert_allclose(*slopes, rtol=1e-9, atol=1e-12)
+
+
+def test_the_words_hold_every_edge(monkeypatch):
+    """Rows, blocks, delays and weights of the packed arrays are those of the projections."""
+    sim = compiled(monkeypatch, "parts and blocks", "drawn", "drawn")
+    (bundle,) = sim.program.bundles
+    rows = {k: np.asarray(v) for k, v in sim.topology[bundle.tag].items()}
+    n, size = sim.program.n_receive, -(-sim.program.n_receive // bundle.n_blocks)
+    receiver, steps = rows["indices"] % n, rows["indices"] // n
+    row_and_block = np.repeat(np.arange(len(rows["indptr"]) - 1), np.diff(rows["indptr"]))
+    assert np.array_equal(receiver // size, row_and_block % bundle.n_blocks)
+    first = 0
+    for part, (source, count, row) in zip(bundle.parts, rows["parts"]):
+        edges, here = part.projection.edges, slice(first, first + part.n_edges)
+        assert (source, count) == (part.source, edges.n_pre)
+        assert np.array_equal(row_and_block[here] // bundle.n_blocks - row, edges.pre)
+        assert np.array_equal(receiver[here] - part.start, edges.post)
+        assert isinstance(part.steps, Steps) and np.array_equal(steps[here], part.steps.all())
+        first += part.n_edges
+    assert first == len(rows["indices"])
+
+
+def test_explained(monkeypatch):
+    text = str(compiled(monkeypatch, "parts and blocks", "drawn", "drawn").explain())
+    for words in ("blocks of receivers", "rows in parts", "one delay per edge", "1600 edges", "one loop over the cells"):
+        assert words in text
