@@ -8,20 +8,43 @@ from . import history as past
 from .cell_step import arrive
 from .coupling import sum_on_targets
 from .environment import edge_environment, outputs
+from .ops.fused import View
 from .program import dtype, map_cells
 from .windows import write
 
 
 def deliver(s):
-    """Spikes that arrive now move the states they act on."""
+    """Spikes that arrive now move the states they act on.
+
+    What arrives for a state is a sum of terms (stretch of a flat vector, factor), which the loop over the cells adds up.
+    """
     program = s.program
-    arrived = None
-    for bundle in program.bundles:
-        total = _bundle_arrivals(s, bundle)
-        arrived = total if arrived is None else arrived + total
-    if arrived is None:
-        arrived = jnp.zeros((program.n_receive,), dtype())
-    arrived = procedural_calls.arrive(s, arrived, _sent)
+    sums = {b.tag: _bundle_arrivals(s, b) for b in program.bundles}
+    rest = _other_arrivals(s)
+    s.parts = {}
+    for k, r in enumerate(program.receivers):
+        slot = None if r.kind == "cell" else program.layout.slots[r.index]
+        group = r.index if slot is None else slot.group.index
+        name = r.state if slot is None else f"{slot.tag}/{r.state}"
+        terms = [] if rest is None else [(View(rest, r.start), None)]
+        for b in program.bundles:
+            if r in b.receivers:
+                scales = s.ready["weights"][b.tag].get("scale", {})
+                terms.append((View(sums[b.tag], r.start), scales.get(k)))
+        s.parts.setdefault(group, {})[name] = terms
+    for group, parts in s.parts.items():
+        g = program.groups[group]
+        cut = lambda v, n=g.n: jax.lax.slice_in_dim(v.array, v.start, v.start + n)
+        plain = {name: [(cut(v), scale) for v, scale in terms] for name, terms in parts.items()}
+        s.z[group] = arrive(g, s.z[group], plain, {"refractory": s.old["refractory"].get(group)})
+
+
+def _other_arrivals(s):
+    """What arrives from drives, through procedural projections and from equations on edges, for all receivers."""
+    program = s.program
+    if not (program.drives or program.edge_blocks or program.procedural):
+        return None
+    arrived = procedural_calls.arrive(s, jnp.zeros((program.n_receive,), dtype()), _sent)
     for name, port in program.drives.items():
         for key, place in port.receivers.items():
             amount = jnp.broadcast_to(s.values[name], (place.n,)) * s.ready["drive_weights"][name][key]
@@ -29,14 +52,7 @@ def deliver(s):
             arrived = jax.lax.dynamic_update_slice(arrived, before + amount.astype(dtype()), (place.start,))
     for block in program.edge_blocks:
         arrived = _edge_events(s, block, arrived)
-    s.parts = {}
-    for r in program.receivers:
-        slot = None if r.kind == "cell" else program.layout.slots[r.index]
-        group = r.index if slot is None else slot.group.index
-        name = r.state if slot is None else f"{slot.tag}/{r.state}"
-        s.parts.setdefault(group, {})[name] = jax.lax.slice(arrived, (r.start,), (r.start + r.n,))
-    for group, parts in s.parts.items():
-        s.z[group] = arrive(program.groups[group], s.z[group], parts, {"refractory": s.old["refractory"].get(group)})
+    return arrived
 
 
 def _sent(s, sends, delay):
@@ -60,7 +76,7 @@ def _bundle_arrivals(s, bundle):
         ring = deliver(s, bundle, weights["edge"], ring)
         total = jax.lax.dynamic_index_in_dim(ring, jnp.mod(s.now, ring.shape[0]), keepdims=False)
         s.new["rings"] = {**s.new["rings"], bundle.tag: ring}
-    return total if "scale" not in weights else total * weights["scale"]
+    return total
 
 
 def empty_slot(ring, step):

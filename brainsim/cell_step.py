@@ -54,11 +54,21 @@ def _stages(program, g, start, env, bound, xi):
 def arrive(g, z, parts, old):
     """States after the arrivals of this step; what a synapse adds directly to a held state is dropped."""
     out, rule = dict(z), g.model.__refractory__
-    for name, part in parts.items():
+    for name, terms in parts.items():
+        part = sum_of(terms)
         if rule is not None and name in rule.holds:
             part = jnp.where(old["refractory"] > 0, jnp.zeros_like(part), part)
         out[name] = out[name] + part
     return out
+
+
+def sum_of(terms):
+    """Sum of value times factor (None: 1)."""
+    total = None
+    for value, scale in terms:
+        term = value if scale is None else value * scale
+        total = term if total is None else total + term
+    return total
 
 
 def clamp(g, start, moved, held):

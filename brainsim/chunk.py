@@ -1,7 +1,8 @@
 """One compiled stretch of a run: any number of steps up to the capacity of its buffers, and what it recorded as NumPy.
 
-The number of steps is an argument, so runs of any length share one program. Spikes are kept as one bit map of all
-recorded populations: it cannot overflow, and the host turns it into lists of (time, cell).
+The number of steps is an argument, so runs of any length share one program. Spikes are kept as the list of the cells
+that fired and their number in every step. The loop ends before the list could overflow, so nothing is ever lost or run
+again.
 """
 
 import jax
@@ -10,13 +11,15 @@ import numpy as np
 
 from .arrivals import all_spikes
 from .finiteness import finite
+from .ops import append_list
 from .program import Program, dtype
 from .record import Recorder
 from .recorded import Spikes, Trace
 from .timestep import advance
 from .windows import at, far_sums
 
-CHUNK_BYTES = 4 * 2**20
+CHUNK_BYTES = 4 * 2**20  # of traces
+MIN_SPIKES = 2**18
 MAX_CHUNK = 10_000
 
 
@@ -43,61 +46,82 @@ class Chunk:
     def capacity(self) -> int:
         """Most steps of one call: what the buffers hold, a multiple of every sampling interval."""
         traces = sum(len(r.ids) * 4 / r.every for _, r in self.keyed("trace"))
-        steps = int(np.clip(CHUNK_BYTES // max(self.span[1] - self.span[0] + traces, 1), 20, MAX_CHUNK))
+        steps = int(np.clip(CHUNK_BYTES // max(traces, 1), 20, MAX_CHUNK))
         return max(1, steps // self.stride) * self.stride
+
+    @property
+    def room(self) -> int:
+        """Entries of the list of spikes: at least what all cells may add before the loop looks again."""
+        return max(MIN_SPIKES, 2 * self.program.window * (self.span[1] - self.span[0]))
 
     def buffers(self):
         """Empty buffers."""
         out = {key: jnp.zeros((len(r.ids),), dtype()) for key, r in self.keyed("mean")}
-        out.update({k: jnp.zeros((self.capacity // r.every, len(r.ids)), dtype()) for k, r in self.keyed("trace")})
-        width = self.span[1] - self.span[0]
-        return {**out, "spikes": jnp.zeros((self.capacity, width), bool)} if width else out
+        rows = {k: (self.capacity // r.every + 1, len(r.ids)) for k, r in self.keyed("trace")}
+        out.update({k: jnp.zeros(shape, dtype()) for k, shape in rows.items()})
+        if self.span[1] > self.span[0]:
+            out["ids"], out["ends"] = jnp.zeros((self.room,), jnp.int32), jnp.zeros((self.capacity,), jnp.int32)
+        return out
 
-    def _loop(self, topology, ready, state, drives, seed, buffers, n):
+    def _loop(self, topology, ready, state, drives, seed, buffers, n, phase):
+        """At most n steps.
+
+        Args:
+            phase: steps of the run before this call, modulo every sampling interval.
+
+        Returns:
+            state, buffers, whether the state is finite, how many steps were done.
+        """
         self.n_traces += 1
         step = self.step(ready, topology, drives, seed)
+        width = self.span[1] - self.span[0]
 
-        def body(i, carry, far):
-            state, buffers = carry
+        def one(carry, far):
+            i, fill, state, buffers = carry
             state, fired = step(state, far)
             out = dict(buffers)
-            if "spikes" in buffers:
+            if width:
                 hit = all_spikes(self.program, fired)[self.span[0] : self.span[1]]
-                hit = hit if hit.dtype == bool else hit > 0.5
-                out["spikes"] = jax.lax.dynamic_update_index_in_dim(buffers["spikes"], hit, i, 0)
+                out["ids"], fill = append_list(buffers["ids"], fill, hit if hit.dtype == bool else hit > 0.5)
+                out["ends"] = jax.lax.dynamic_update_index_in_dim(buffers["ends"], fill, i, 0)
             for key, r in self.keyed("mean"):
                 out[key] = buffers[key] + r.read(self.program, ready, state, fired)
             for key, r in self.keyed("trace"):
-                value, row = r.read(self.program, ready, state, fired), (i if r.every == 1 else i // r.every)
+                row = i if r.every == 1 else (phase % r.every + i) // r.every
+                value = r.read(self.program, ready, state, fired)
                 out[key] = jax.lax.dynamic_update_index_in_dim(buffers[key], value, row, 0)
-            return state, out
+            return i + 1, fill, state, out
 
         def window(carry):
-            done, state, buffers = carry
-            far = far_sums(self.program, topology, ready, state)
-            steps = jnp.minimum(self.program.window, n - done)
-            inner = lambda k, carry: body(done + k, carry, at(far, k))
-            return done + steps, *jax.lax.fori_loop(0, steps, inner, (state, buffers))
+            far = far_sums(self.program, topology, ready, carry[2])
+            steps = jnp.minimum(self.program.window, n - carry[0])
+            return jax.lax.fori_loop(0, steps, lambda k, carry: one(carry, at(far, k)), carry)
 
-        if self.program.window == 1:
-            state, buffers = jax.lax.fori_loop(0, n, lambda i, carry: body(i, carry, {}), (state, buffers))
-        else:
-            start = (jnp.zeros((), jnp.int32), state, buffers)
-            _, state, buffers = jax.lax.while_loop(lambda carry: carry[0] < n, window, start)
-        return state, buffers, finite(state)
+        def goes_on(carry):
+            return (carry[0] < n) & (carry[1] <= self.room - self.program.window * width)
 
-    def collect(self, buffers, first: int, steps: int) -> tuple[dict, dict]:
-        """Spikes and traces of the last call by name; copies, since the buffers are used again."""
+        many = window if self.program.window > 1 else lambda carry: one(carry, {})
+        start = (jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), state, buffers)
+        done, _, state, buffers = jax.lax.while_loop(goes_on, many, start)
+        return state, buffers, finite(state), done
+
+    def collect(self, buffers, first: int, done: int, steps: int) -> tuple[dict, dict]:
+        """Spikes and traces of the last call by name; copies, since the buffers are used again.
+
+        Args:
+            first: step at which the run began. done: steps of the run before the call. steps: of the call.
+        """
         dt, spikes, traces = self.program.dt, {}, {}
-        width = self.span[1] - self.span[0]
-        if width:
-            row, source = np.divmod(np.flatnonzero(np.asarray(buffers["spikes"])[:steps].reshape(-1)), width)
-            times, source = (first + row + 1) * dt, source + self.span[0]
+        if self.span[1] > self.span[0]:
+            ends = np.asarray(buffers["ends"])[:steps]
+            counts = np.diff(ends, prepend=0)
+            source = np.asarray(buffers["ids"])[: ends[-1] if steps else 0] + self.span[0]
+            times = np.repeat((first + done + np.arange(1, steps + 1)) * dt, counts)
         for _, r in self.keyed("spikes"):
             mine = (source >= r.first_source) & (source < r.first_source + r.n)
             spikes[r.owner] = Spikes(times[mine], source[mine] - r.first_source, r.n)
         for key, r in self.keyed("trace"):
-            rows = steps // r.every
-            at = (first + np.arange(1, rows + 1) * r.every) * dt
-            traces[r.name] = Trace(np.array(buffers[key][:rows]), at, r.ids, r.unit)
+            before, rows = done // r.every, (done + steps) // r.every - done // r.every
+            times_ = (first + (before + np.arange(1, rows + 1)) * r.every) * dt
+            traces[r.name] = Trace(np.array(buffers[key][:rows]), times_, r.ids, r.unit)
         return spikes, traces

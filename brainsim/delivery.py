@@ -113,6 +113,10 @@ class Bundle:
         return sum(p.n_edges for p in self.parts)
 
     @property
+    def receivers(self):
+        return {p.receiver for p in self.parts}
+
+    @property
     def sides(self):
         """First source and number of sources of every part."""
         return [(p.source, p.projection.edges.n_pre) for p in self.parts]

@@ -113,10 +113,8 @@ def _weights(program, topology, params, bound):
             order = topology[b.tag].get("order")
             out[b.tag] = {"edge": edge if order is None else edge[order]}
         else:
-            scale = jnp.zeros((program.n_receive,), dtype())
-            for w, p in zip(weights, b.parts):
-                scale = jax.lax.dynamic_update_slice(scale, jnp.broadcast_to(w, (p.span[1] - p.span[0],)), (p.span[0],))
-            out[b.tag] = {"edge": jnp.ones((), dtype()), "scale": scale}
+            scales = {k: _scale(r, b, weights) for k, r in enumerate(program.receivers) if r in b.receivers}
+            out[b.tag] = {"edge": jnp.ones((), dtype()), "scale": scales}
     for c in program.couplings:
         w = params[program.weights[c.projection][1]]
         rows = topology[c.tag]
@@ -124,6 +122,18 @@ def _weights(program, topology, params, bound):
     for e in program.edge_blocks:
         out[e.tag] = {"edge": params[program.weights[e.projection][1]]}
     return out
+
+
+def _scale(receiver, bundle, weights):
+    """What the sums of one receiver are multiplied by: a number where one weight serves all of its cells."""
+    mine = [(w, p) for w, p in zip(weights, bundle.parts) if p.receiver is receiver]
+    if len(mine) == 1 and mine[0][1].projection.post.n == receiver.n:
+        return mine[0][0]
+    whole = jnp.zeros((receiver.n,), dtype())
+    for w, p in mine:
+        n = p.projection.post.n
+        whole = jax.lax.dynamic_update_slice(whole, jnp.broadcast_to(w, (n,)), (p.offset,))
+    return whole
 
 
 def _divided(rows):
@@ -257,7 +267,8 @@ def initial_state(program: Program, params: dict, drives: dict) -> dict:
     for name, sender in program.sent.items():
         if sender.key is not None:
             state["history"][name] = jnp.zeros((program.history, n), real)
-    state["rings"] = procedural_calls.rings(program) | {tag: jnp.zeros((depth, program.n_receive), real) for tag, depth in program.rings.items()}
+    state["rings"] = {tag: jnp.zeros((depth, program.n_receive), real) for tag, depth in program.rings.items()}
+    state["rings"].update(procedural_calls.rings(program))
     state["sent"] = {c.tag: {} for c in program.couplings if c.depth}
     for c in program.couplings:
         if c.depth:

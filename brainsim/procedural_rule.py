@@ -18,7 +18,6 @@ from .declare import Param, check_bounds
 from .distributions import Distribution, choice, normal, uniform
 from .edges import Edges
 from .errors import CompileError, ConnectError
-from .grid import to_steps
 from .memory import free_memory, in_words
 from .population import Projection
 from .units import to_canonical
@@ -151,7 +150,8 @@ class ProceduralProjection(Projection):
     def __repr__(self):
         delay = f"{self.delay!r} ms" if self.delay_drawn else f"{self.delay:g} ms"
         about = "about " * isinstance(self.rule, connectivity.fixed_probability)
-        return f"Projection({self.name}, {about}{self.n_edges} edges drawn by {self.rule!r}, {self.synapse!r}, delay {delay})"
+        edges = f"{about}{self.n_edges} edges drawn by {self.rule!r}"
+        return f"Projection({self.name}, {edges}, {self.synapse!r}, delay {delay})"
 
 
 def project(name, pre, post, synapse, rule, seed, weight, delay, into, line, values) -> ProceduralProjection:
@@ -164,7 +164,9 @@ def project(name, pre, post, synapse, rule, seed, weight, delay, into, line, val
 
     cls = type(synapse)
     if "on_pre" not in cls.__methods__ or "output" in cls.__methods__:
-        raise ConnectError(f"{name}: {cls.__name__} does not act by spikes alone; store the edges: leave procedural out")
+        raise ConnectError(
+            f"{name}: {cls.__name__} does not act by spikes alone; store the edges: leave procedural out"
+        )
     if needs_edges(cls):
         raise ConnectError(
             f"{name}: {cls.__name__} is evaluated on every edge (states on edges, plasticity, or reads of the target), "
@@ -228,7 +230,9 @@ def _check_proportional(name, cls):
     at = lambda w: cls.call(bound, "on_pre", {**dict.fromkeys(asked, 0.37), "w": w})
     zero, one, two = at(0.0), at(1.0), at(2.0)
     for key in cls.__increments__:
-        if key in one and (float(zero[key]) != 0.0 or abs(float(two[key]) - 2 * float(one[key])) > 1e-5 * abs(float(one[key]))):
+        if key in one and (
+            float(zero[key]) != 0.0 or abs(float(two[key]) - 2 * float(one[key])) > 1e-5 * abs(float(one[key]))
+        ):
             raise ConnectError(
                 f"{name}: {cls.__name__}.on_pre: {key!r} is not in proportion to w, but procedural edges with normal "
                 f"weights add up w; give one weight, or store the edges"

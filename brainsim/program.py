@@ -121,7 +121,8 @@ def map_cells(function, n, *args, kept=()):
     place = {jax.tree_util.keystr(k): i for i, (k, _) in enumerate(jax.tree_util.tree_leaves_with_path(args))}
     donate = []
     if kept:
-        shape = jax.eval_shape(lambda *a: function(*jax.tree.map(lambda x: x if jnp.ndim(x) == 0 else x[0], a)), *args)
+        scalars = jax.tree.map(lambda x: jax.ShapeDtypeStruct((), jnp.result_type(x)), args)
+        shape = jax.eval_shape(function, *scalars)
         result = {jax.tree_util.keystr(k): i for i, (k, _) in enumerate(jax.tree_util.tree_leaves_with_path(shape))}
         donate = [(place[a], result[b]) for a, b in kept if a in place and b in result]
     return map_scalars(function, n, *args, donate=donate)

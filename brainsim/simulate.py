@@ -88,7 +88,7 @@ class Simulation:
 
     def explain(self):
         """What a step of the compiled network does, which layout was chosen and why, as text."""
-        from .explain import explain
+        from .choices import explain
 
         return explain(self.program, self.topology, self.params)
 
@@ -194,13 +194,14 @@ class Simulation:
         with kept:
             try:
                 while done < n:
-                    steps = min(self.chunk.capacity, n - done)
-                    after, buffers, ok = self.chunk.run(
-                        self.topology, ready, state, drives, seed, buffers, np.int32(steps)
+                    most, phase = min(self.chunk.capacity, n - done), done % self.chunk.stride
+                    after, buffers, ok, steps = self.chunk.run(
+                        self.topology, ready, state, drives, seed, buffers, np.int32(most), np.int32(phase)
                     )
+                    steps = int(steps)
                     if not bool(ok):
                         self._blame(state, steps, ready, drives, seed)
-                    kept.append(self._part(buffers, first + done, steps))
+                    kept.append(self._part(buffers, first, done, steps))
                     for key in sums:
                         sums[key] += np.asarray(buffers[key], np.float64)
                         buffers[key] = jnp.zeros_like(buffers[key])
@@ -218,7 +219,7 @@ class Simulation:
                 "compile_s": bar.compile_s,
                 "complete": complete,
             }
-            whole = kept.finish(meta, summaries) or self._part(self.chunk.buffers(), first, 0)
+            whole = kept.finish(meta, summaries) or self._part(self.chunk.buffers(), first, 0, 0)
         state = history.leave(self.program, state)
         return replace(whole, summaries=summaries, state=state, meta={**whole.meta, **meta})
 
@@ -231,9 +232,9 @@ class Simulation:
             self._last = dict(params), self._prepare(self.topology, params)
         return self._last[1]
 
-    def _part(self, buffers, first, steps) -> Result:
-        spikes, traces = self.chunk.collect(buffers, first, steps)
-        header = {**self._header(first), "duration": steps * self.dt}
+    def _part(self, buffers, first, done, steps) -> Result:
+        spikes, traces = self.chunk.collect(buffers, first, done, steps)
+        header = {**self._header(first + done), "duration": steps * self.dt}
         return Result(spikes, traces, {}, **header)
 
     def _header(self, first):
@@ -255,7 +256,7 @@ class Simulation:
         low, high = 0, steps
 
         def run(n):
-            return self.chunk.run(self.topology, ready, state, drives, seed, self.chunk.buffers(), np.int32(n))
+            return self.chunk.run(self.topology, ready, state, drives, seed, self.chunk.buffers(), np.int32(n), np.int32(0))
 
         while high - low > 1:
             middle = (low + high) // 2

@@ -8,7 +8,7 @@ the matrix: what lies outside is not read.
 import numpy as np
 from numba import cfunc, njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, dim, is_wrong, last
+from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, dim, is_wrong, last, on_stack
 from .kernel_frame import (
     INT32,
     PRED,
@@ -17,15 +17,16 @@ from .kernel_frame import (
     any_set,
     clear,
     dot_row,
-    element,
     outside,
     shifted,
     wrong_buffer,
     wrong_counts,
     wrong_factors,
 )
+from .kernel_rows import element
 
 INDPTR, INDICES, ACTIVE = 2, 3, 4  # argument numbers
+ROWS = 64  # rows of a block whose spikes are collected at once
 
 
 @njit(error_model="numpy")
@@ -64,20 +65,24 @@ def scatter_blocks(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
     shape, n_pre = buffer(frame, ARGUMENTS, 1), last(buffer(frame, ARGUMENTS, 0))
     b_pre, b_post, n_post = dim(shape, n_batch + 1), dim(shape, n_batch + 2), last(buffer(frame, RESULTS, 0))
     indptr, indices, n_blocks, n_rows = graph(frame, n_batch, flat)
+    spiking, values = on_stack(ROWS, np.int64), on_stack(ROWS, kind)
     for i in range(n_rows):
-        count = min(b_pre, n_pre - i * b_pre)
-        if count <= 0 or not any_set(bits, i * b_pre, count, mask):
-            continue
-        lo, hi = np.int64(indptr[i]), np.int64(indptr[i + 1])
-        if lo < 0 or hi > n_blocks:
-            return False
-        for block in range(lo, hi):
-            first, size = columns(block, indices, b_post, n_post)
-            if first < 0:
+        for start in range(i * b_pre, min((i + 1) * b_pre, n_pre), ROWS):
+            count = min(ROWS, (i + 1) * b_pre - start, n_pre - start)
+            if not any_set(bits, start, count, mask):
+                continue
+            lo, hi, found = np.int64(indptr[i]), np.int64(indptr[i + 1]), 0
+            if lo < 0 or hi > n_blocks:
                 return False
-            for r in range(count):
-                if bits[i * b_pre + r] & mask != 0:
-                    add_row(size, out, first, kind(s[i * b_pre + r]), w, (block * b_pre + r) * b_post)
+            for row in range(start, start + count):
+                spiking[found], values[found] = row - i * b_pre, kind(s[row])
+                found += np.int64(bits[row] & mask != 0)  # counts without a branch
+            for block in range(lo, hi):
+                first, size = columns(block, indices, b_post, n_post)
+                if first < 0:
+                    return False
+                for r in range(found):
+                    add_row(size, out, first, values[r], w, (block * b_pre + spiking[r]) * b_post)
     return True
 
 

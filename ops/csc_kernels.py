@@ -7,7 +7,17 @@ over its own edges, in their order, so that its bits depend on nothing else.
 import numpy as np
 from numba import cfunc, njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, is_wrong, last, widen
+from .call_frame import (
+    ARGUMENTS,
+    RESULTS,
+    answered_metadata_query,
+    batch_total,
+    buffer,
+    is_wrong,
+    last,
+    on_stack,
+    widen,
+)
 from .kernel_frame import (
     INT32,
     PRED,
@@ -15,14 +25,13 @@ from .kernel_frame import (
     add_gathered,
     clear,
     copy_vector,
-    element,
-    on_stack,
     outside,
     sum_vector,
     wrong_buffer,
     wrong_counts,
     wrong_factors,
 )
+from .kernel_rows import element
 
 INDPTR, INDICES, ACTIVE = 2, 3, 4  # argument numbers
 LANES = 16  # edges at once

@@ -7,7 +7,7 @@ result stays in registers: the same inputs give the same bits.
 import numpy as np
 from numba import cfunc, njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, is_wrong, last
+from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, is_wrong, last, on_stack
 from .kernel_frame import (
     PRED,
     SIGNATURE,
@@ -17,13 +17,12 @@ from .kernel_frame import (
     clear,
     copy_vector,
     dot_row,
-    element,
-    on_stack,
     shifted,
     wrong_buffer,
     wrong_counts,
     wrong_factors,
 )
+from .kernel_rows import element
 
 ACTIVE = 2  # argument number
 GROUP, TILE = 8, 32  # rows that are read side by side; targets in registers

@@ -9,10 +9,10 @@ FORMS = ("csr", "csc", "dense", "blocks")
 # Nanoseconds on one core (AMD EPYC with AVX-512, float32, bool spikes; tests/bench/event_forms.py, 4000 cells).
 CALL = 1000.0  # a call, with one turn of the loop around it
 SCAN = 0.1  # looking at one spike
-CSR_EDGE = 1.3  # an edge of a row that spikes: a scattered addition; 0.9 to 2.2 as the targets leave the cache
-CSC_EDGE = 0.6  # any edge: one gathered read; 0.4 in cache, 0.8 from memory
-DENSE_ENTRY = 0.06  # an entry of a row that spikes: contiguous; 0.05 in cache, 0.17 from memory
-BLOCK_ENTRY = 0.07  # the same inside a block
+CSR_EDGE = 1.5  # an edge of a row that spikes: a scattered addition; 1.0 in cache, 2.3 from memory
+CSC_EDGE = 0.7  # any edge: one gathered read; 0.4 in cache, 0.8 to 2 from memory
+DENSE_ENTRY = 0.08  # an entry of a row that spikes: contiguous; 0.05 in cache, 0.15 from memory
+BLOCK_ENTRY = 0.3  # the same inside a block of 32 x 32; 0.25 in cache, 0.6 from memory
 BYTES = {"csr": 8, "csc": 8, "dense": 4, "blocks": 4}  # per edge (weight and index) or entry
 
 

@@ -22,6 +22,7 @@ from . import scalar_graph
 from .emit_handler import WORDS, Handler, Side
 from .emit_lanes import I32, I64, Lanes, memory_type
 from .emit_rules import EMIT
+from .fused_layout import VIEW
 
 MULTIPLIED, ADDED = ("mul", "square"), ("add", "add_any", "sub")
 
@@ -166,7 +167,7 @@ def _cells(module, jaxpr, mapped, summed, width, has_fma):
         pointer = _address(before.b, ins, k, memory_type(var.aval.dtype))
         g = inside if is_mapped else before
         pointer = g.b.gep(pointer, [first]) if is_mapped else pointer
-        walk.values[var] = _load(g, pointer, np.dtype(var.aval.dtype)), is_mapped
+        walk.values[var] = _load(g, pointer, np.dtype(var.aval.dtype)), bool(is_mapped)
     walk.run(jaxpr)
     made = [walk.lanes(atom) for atom in jaxpr.outvars]
     counted = _counted(inside, inside.b.sub(n, first)) if any(summed) else None
@@ -198,7 +199,7 @@ def text_of(jaxpr, mapped, summed, whole) -> str:
     """LLVM IR of the kernel of a supported jaxpr: equal jaxprs give equal text.
 
     Args:
-        mapped: one flag per operand: it has the axis of cells, which is the last.
+        mapped: one flag per operand: it has the axis of cells, which is the last (VIEW + start: more than the cells).
         summed: one flag per result: it is the sum over cells, of floats.
         whole: per operand, one flag per batch axis: its length is that of the batch and not 1.
     """
@@ -207,7 +208,10 @@ def text_of(jaxpr, mapped, summed, whole) -> str:
     module.triple = llvm.get_default_triple()
     width = _width(jaxpr, size)
     cells = _cells(module, jaxpr, mapped, summed, width, has_fma)
-    operands = [Side(np.dtype(v.aval.dtype), m, tuple(w)) for v, m, w in zip(jaxpr.invars, mapped, whole)]
+    operands = [
+        Side(np.dtype(v.aval.dtype), bool(m), tuple(w), max(m - VIEW, 0), m >= VIEW)
+        for v, m, w in zip(jaxpr.invars, mapped, whole)
+    ]
     every = tuple(True for _ in whole[0])
     results = [Side(np.dtype(a.aval.dtype), not s, every) for a, s in zip(jaxpr.outvars, summed)]
     Handler(module, cells, operands, results, width).emit()

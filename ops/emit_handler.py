@@ -21,6 +21,8 @@ class Side(NamedTuple):
     dtype: np.dtype
     has_cells: bool
     whole: tuple[bool, ...]
+    start: int = 0  # first cell within a longer array
+    is_view: bool = False
 
 
 def _answer_query(b, frame):
@@ -55,7 +57,8 @@ class Handler:
         buffers_in, buffers_out = self.buffers(frame, ARGUMENTS), self.buffers(frame, RESULTS)
         axes = len(self.results[0].whole)
         sizes = [self.dim(buffers_out[0], a) for a in range(axes)]
-        n = self.dim(next(x for x, side in zip(buffers_in, self.operands) if side.has_cells), axes)
+        sides = (*zip(buffers_in, self.operands), *zip(buffers_out, self.results))
+        n = self.dim(next(x for x, side in sides if side.has_cells and not side.is_view), axes)
         tables = (
             (self.ins, self.operands, [self.data(x) for x in buffers_in]),
             (self.outs, self.results, [self.data(x) for x in buffers_out]),
@@ -123,7 +126,7 @@ class Handler:
                 b.store(total, b.inttoptr(address, memory_type(side.dtype).as_pointer()))
 
     def address(self, base, side, sizes, n, digits):
-        b, stride, offset = self.b, n if side.has_cells else I64(1), I64(0)
+        b, stride, offset = self.b, n if side.has_cells else I64(1), I64(side.start)
         for size, digit, is_whole in list(zip(sizes, digits, side.whole))[::-1]:
             if is_whole:
                 offset = b.add(offset, b.mul(digit, stride))

@@ -5,12 +5,28 @@ every state once and writes it once. Derivatives and batches are loops of the sa
 `fused_layout`).
 """
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 
 from . import arguments, dispatch, fused_primitive, scalar_graph
+from .fused_layout import VIEW, without_views
 
 WHAT = "map_scalars"
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A stretch of a longer array as an argument of `map_scalars`, read where it lies: array[start : start + n]."""
+
+    array: jax.Array
+    start: int
+    ndim = 1
+
+    @property
+    def dtype(self):
+        return self.array.dtype
 
 
 def map_scalars(function, n, *args, donate=(), backend=None):
@@ -25,7 +41,8 @@ def map_scalars(function, n, *args, donate=(), backend=None):
     Args:
         function: takes pytrees of scalars, returns a pytree of scalars; it may close over (traced) arrays.
         n: number of cells, static.
-        *args: pytrees; leaves of shape () are shared by all cells, leaves of shape (n,) are mapped.
+        *args: pytrees; leaves of shape () are shared by all cells, leaves of shape (n,) are mapped, and so is the part
+            of a longer array given as `View(array, start)`, without a copy.
         donate: pairs (leaf of args, leaf of the result), both numbered in flattening order, that may use the same
             memory: the old and the new value of a state. Both have shape (n,) and one dtype. In the carry of a loop
             they are updated in place; the caller's array never changes.
@@ -43,8 +60,8 @@ def map_scalars(function, n, *args, donate=(), backend=None):
     """
     n = _count(n)
     leaves, tree = jax.tree.flatten(args)
-    leaves = [jnp.asarray(x) for x in leaves]
-    mapped = [_is_mapped(i, x, n) for i, x in enumerate(leaves)]
+    mapped = [_how_mapped(i, x, n) for i, x in enumerate(leaves)]
+    leaves = [jnp.asarray(x.array if isinstance(x, View) else x) for x in leaves]
     asked = dispatch.requested(backend)
     jaxpr, consts, out_tree = _trace(function, tree, leaves)
     pairs = _pairs(donate, leaves, mapped, [v.aval for v in jaxpr.outvars])
@@ -63,7 +80,13 @@ def _count(n):
     return n
 
 
-def _is_mapped(i, x, n):
+def _how_mapped(i, x, n):
+    if isinstance(x, View):
+        if jnp.ndim(x.array) != 1 or not 0 <= x.start <= x.array.shape[0] - n:
+            given = f"leaf {i} of the arguments is a view of shape {jnp.shape(x.array)} from {x.start}"
+            arguments.refuse(WHAT, given, f"it has no {n} values there", "view a longer array, or start earlier")
+        return VIEW + x.start
+    x = jnp.asarray(x)
     if x.shape not in ((), (n,)):
         arguments.refuse(
             WHAT,
@@ -81,7 +104,7 @@ def _pairs(donate, leaves, mapped, results):
         if not (0 <= i < len(leaves) and 0 <= o < len(results)):
             why = f"there are {len(leaves)} leaves of arguments and {len(results)} of results"
             arguments.refuse(WHAT, f"donate names the pair {tuple(pair)}", why, "number both from 0, flattened")
-        if not mapped[i] or leaves[i].dtype != results[o].dtype:
+        if mapped[i] is not True or leaves[i].dtype != results[o].dtype:
             given = f"donate pairs argument {leaves[i].dtype.name}{leaves[i].shape} with result {results[o].dtype.name}"
             arguments.refuse(
                 WHAT, given, "they would share memory", f"pair a {results[o].dtype.name} leaf of shape (n,)"
@@ -102,6 +125,7 @@ def _trace(function, tree, leaves):
 def _dispatch(jaxpr, operands, mapped, n, pairs, asked):
     """Results of the native primitive where it can do all, else of the XLA form."""
     if asked in ("xla", "reference") or n == 0:
+        operands, mapped = without_views(operands, mapped, n)
         return scalar_graph.mapped_form(jaxpr, mapped, n, *operands)
     summed = [False] * len(jaxpr.outvars)
     return fused_primitive.call(

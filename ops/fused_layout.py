@@ -1,7 +1,8 @@
 """Batches of `map_scalars`: the XLA form over batch axes, and the native one with as few of them as possible.
 
 Operands have k batch axes in front, each of the common length or 1 (shared), and then the axis of cells where they are
-mapped. Results have every batch axis in full, and the axis of cells unless they are summed over it.
+mapped. Results have every batch axis in full, and the axis of cells unless they are summed over it. Where there is no
+batch, an operand may be a longer array of which the cells are a stretch: its flag is VIEW + start.
 """
 
 import jax
@@ -9,7 +10,14 @@ import jax.numpy as jnp
 
 from . import scalar_graph
 
+VIEW = 2  # flags of operands: False shared, True mapped, VIEW + start mapped to a stretch of a longer array
 NARROW = 64  # cells: below, a loop over the cells of one batch element costs more than copies of shared operands
+
+
+def without_views(operands, mapped, n):
+    """Operands and flags with the stretches cut out."""
+    cut = [jax.lax.slice_in_dim(x, m - VIEW, m - VIEW + n) if m >= VIEW else x for x, m in zip(operands, mapped)]
+    return cut, [bool(m) for m in mapped]
 
 
 def over_batch(function, n_axes, operands):
@@ -29,6 +37,7 @@ def over_batch(function, n_axes, operands):
 
 def xla_form(*operands, jaxpr, mapped, summed, n, batch):
     """Every result by jax.vmap over cells and batch axes."""
+    operands, mapped = without_views(operands, mapped, n)
     cells = lambda *xs: scalar_graph.mapped_form(jaxpr, mapped, n, *xs)
     made = over_batch(cells, len(batch), operands)
     made = [jnp.broadcast_to(x, (*batch, *x.shape[len(batch) :])) for x in made]
@@ -47,7 +56,7 @@ class _Layout:
     def reshape(self):
         for i, (x, whole, is_mapped) in enumerate(zip(self.operands, self.whole, self.mapped)):
             shape = [b if w else 1 for b, w in zip(self.batch, whole)]
-            self.operands[i] = x.reshape(*shape, *([self.n] if is_mapped else []))
+            self.operands[i] = x.reshape(*shape, *([x.shape[-1] if is_mapped >= VIEW else self.n] if is_mapped else []))
 
     def drop(self, axis):
         for whole in (self.batch, *self.whole):

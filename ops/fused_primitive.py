@@ -55,7 +55,7 @@ def _ready(atom, jaxpr, operands, mapped, is_summed, n, batch):
         value, is_mapped = jnp.asarray(atom.val, atom.aval.dtype), False
     else:
         position = jaxpr.invars.index(atom)
-        value, is_mapped = operands[position], mapped[position]
+        (value,), (is_mapped,) = fused_layout.without_views([operands[position]], [mapped[position]], n)
     value = jnp.broadcast_to(value if is_mapped else value[..., None], (*batch, n))
     return value.sum(-1) if is_summed else value
 
@@ -97,6 +97,7 @@ def _is_zero(tangent):
 
 
 def _jvp(primals, tangents, **params):
+    params["mapped"], primals, tangents = _cut(params, primals, tangents)
     jaxpr, mapped, summed, batch = (params[k] for k in ("jaxpr", "mapped", "summed", "batch"))
     moving = [i for i, t in enumerate(tangents) if not _is_zero(t)]
     if scalar_graph.calls(jaxpr, "custom_vjp_call"):
@@ -118,6 +119,14 @@ def _jvp(primals, tangents, **params):
     return outs, moved
 
 
+def _cut(params, primals, tangents):
+    """Flags, primals and tangents with the stretches of longer arrays cut out."""
+    mapped, n = params["mapped"], params["n"]
+    moved = [t if _is_zero(t) else fused_layout.without_views([t], [m], n)[0][0] for t, m in zip(tangents, mapped)]
+    primals, flags = fused_layout.without_views(primals, mapped, n)
+    return tuple(flags), primals, moved
+
+
 def _jvp_of_xla(primals, tangents, moving, params):
     """A custom_vjp has no tangents: its rule is met when the XLA form is transposed."""
 
@@ -135,6 +144,9 @@ def _shared(consts, batch):
 
 def _transpose(cts, *operands, jaxpr, mapped, summed, n, batch, aliases, backend):
     linear = [i for i, x in enumerate(operands) if ad.is_undefined_primal(x)]
+    if any(m >= fused_layout.VIEW for m in mapped):
+        form = dict(jaxpr=jaxpr, mapped=mapped, summed=summed, n=n, batch=batch, aliases=aliases, backend=backend)
+        return _transpose_cut(cts, operands, linear, form)
     given = [o for o, ct in enumerate(cts) if type(ct) is not ad.Zero]
     out = [ad.Zero(x.aval) if ad.is_undefined_primal(x) else None for x in operands]
     if not given:
@@ -159,16 +171,36 @@ def _transpose(cts, *operands, jaxpr, mapped, summed, n, batch, aliases, backend
     return out
 
 
+def _transpose_cut(cts, operands, linear, form):
+    """Through the same map with the stretches of longer arrays cut out first."""
+
+    def along(*values):
+        changed = dict(zip(linear, values))
+        return _bind_cut([changed.get(i, x) for i, x in enumerate(operands)], **form)
+
+    whole = [ad.instantiate_zeros(ct) for ct in cts]
+    made = iter(jax.linear_transpose(along, *(operands[i].aval for i in linear))(whole))
+    return [next(made) if i in linear else None for i in range(len(operands))]
+
+
 # --- batches
 
 
 def _batch(operands, dims, *, batch, aliases, **params):
     """One more leading axis on every operand: of full length where it is mapped, of length 1 where it is shared."""
+    if any(m >= fused_layout.VIEW for m in params["mapped"]):
+        cut = lambda *xs: _bind_cut(xs, batch=batch, aliases=aliases, **params)
+        return jax.vmap(cut, in_axes=tuple(dims))(*operands), [0] * len(params["summed"])
     size = next(x.shape[d] for x, d in zip(operands, dims) if d is not None)
     moved = [x[None] if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(operands, dims)]
     aliases = tuple((i, o) for i, o in aliases if moved[i].shape[0] == size)
     made = map_scalars_p.bind(*moved, batch=(size, *batch), aliases=aliases, **params)
     return made, [0] * len(made)
+
+
+def _bind_cut(operands, *, mapped, n, **params):
+    operands, mapped = fused_layout.without_views(operands, mapped, n)
+    return map_scalars_p.bind(*operands, mapped=tuple(mapped), n=n, **params)
 
 
 # --- lowering

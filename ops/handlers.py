@@ -15,7 +15,7 @@ import jax
 
 from . import native
 
-SHARED = ("call_frame.py", "kernel_frame.py")
+SHARED = ("call_frame.py", "kernel_rows.py", "kernel_frame.py")
 _LOCK = threading.Lock()
 _HANDLERS = {}  # XLA holds bare addresses: the compiled code must live as long as the process
 

@@ -1,4 +1,4 @@
-"""What the newer native kernels share: the signature, checks of a whole frame, scratch memory on the stack.
+"""What the newer native kernels share: the signature, checks of a whole frame, vector operations of a literal size.
 
 Imports numba, so import it only through `handlers.py`.
 """
@@ -7,27 +7,13 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .call_frame import ARGUMENTS, MAX_BATCH_AXES, RESULTS, at, batch_index, buffer, dim, is_wrong, new_error, widen
+from .call_frame import ARGUMENTS, MAX_BATCH_AXES, RESULTS, at, buffer, dim, is_wrong, new_error, on_stack, widen
 
 ir = cgutils.ir
 
 SIGNATURE = types.intp(types.CPointer(types.int64))
 INT32, PRED = 4, 1  # XLA_FFI_DataType codes
 LANES = 32  # partial sums of a dot product: enough to hide the latency of the additions
-
-
-@intrinsic(prefer_literal=True)
-def on_stack(typingctx, count, dtype):
-    """Pointer to `count` (literal) values of `dtype` on the stack of the caller."""
-    result, size = types.CPointer(dtype.dtype), count.literal_value
-
-    def codegen(context, builder, signature, args):
-        kind = context.get_value_type(dtype.dtype)
-        return builder.gep(
-            cgutils.alloca_once(builder, kind, size=size), [context.get_constant(types.int64, 0)], inbounds=True
-        )
-
-    return result(count, dtype), codegen
 
 
 def _vector(context, builder, size, dtype, pointer, index):
@@ -220,15 +206,6 @@ def clear(frame, dtype):
     out = at(buf[3], 0, dtype)
     for i in range(size):
         out[i] = dtype(0)
-
-
-@njit(error_model="numpy")
-def element(frame, side, i, n_batch, flat, n_trailing, dtype):
-    """Pointer to the part of buffer `i` that belongs to batch element `flat`."""
-    buf, size = buffer(frame, side, i), 1
-    for axis in range(n_batch, n_batch + n_trailing):
-        size *= dim(buf, axis)
-    return at(buf[3], batch_index(frame, buf, n_batch, flat) * size, dtype)
 
 
 @njit(error_model="numpy", inline="always")

@@ -27,29 +27,32 @@ from .call_frame import (
 from .kernel_rows import CHUNK, INT32, PRED, scatter_row, size_of
 from .kernels import PARALLEL, SIGNATURE, any_set, start_from_ring
 
-BLOCK = 64  # spikes tested at once
+COARSE, BLOCK = 1024, 64  # spikes tested at once, and where one is found
 PIECE = 512  # edges of a row that a task walks at least, where targets are far apart
 REUSE = 4  # events per ring value, as a divisor: 16 float32 share a line, so a line is met 4 times
 # Arguments of `deliver_list`.
 IDS, COUNTS, ROW, WEIGHTS, PARTS, INDPTR, INDICES, DELAYS, STEP, RING = range(10)
 # Words that the tasks of one delivery read; FAILED is written.
-FRAME, N_BLOCKS, N_TASKS, FAILED, N_WORDS = range(5)
-OUTSIDE, UNSORTED = 1, 2  # values of FAILED
+FRAME, N_BLOCKS, N_TASKS, THREADS, FAILED, N_WORDS = range(6)
 
 
 @njit(error_model="numpy")
 def list_spikes(bits, n, mask, ids, capacity):
     """Write the numbers of the first `capacity` spikes in ascending order; how many there are in all."""
     found = 0
-    for first in range(0, n, BLOCK):
-        count = min(BLOCK, n - first)
-        if not any_set(bits, first, count, mask):
+    for start in range(0, n, COARSE):
+        end = min(start + COARSE, n)
+        if not any_set(bits, start, end - start, mask):
             continue
-        for i in range(first, first + count):
-            if bits[i] & mask != 0:
-                if found < capacity:
-                    ids[found] = np.int32(i)
-                found += 1
+        for first in range(start, end, BLOCK):
+            count = min(BLOCK, end - first)
+            if not any_set(bits, first, count, mask):
+                continue
+            for i in range(first, first + count):
+                if bits[i] & mask != 0:
+                    if found < capacity:
+                        ids[found] = np.int32(i)
+                    found += 1
     return found
 
 
@@ -119,6 +122,29 @@ def push_list_handler(code, bits_type, mask, major, minor, tag):
     return handler
 
 
+def append_list_handler(code, bits_type, mask, major, minor, tag):
+    """Handler of `append_list`: ids, fill, spikes -> ids, fill."""
+
+    @cfunc(SIGNATURE, cache=True, error_model="numpy")
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor) or tag == 0:
+            return 0
+        if frame[ARGUMENTS - 2] != 3 or frame[RESULTS - 2] != 2 or is_wrong(frame, ARGUMENTS, 2, code, 1):
+            return wrong_buffer(frame)
+        for i in range(2):
+            if is_wrong(frame, ARGUMENTS, i, INT32, 1 - i) or is_wrong(frame, RESULTS, i, INT32, 1 - i):
+                return wrong_buffer(frame)
+        keep(frame, 0)
+        listed, spikes = buffer(frame, RESULTS, 0), buffer(frame, ARGUMENTS, 2)
+        fill, capacity = np.int64(at(buffer(frame, ARGUMENTS, 1)[3], 0, np.int32)[0]), last(listed)
+        ids = at(listed[3], min(max(fill, 0), capacity), np.int32)
+        total = list_spikes(at(spikes[3], 0, bits_type), last(spikes), mask, ids, capacity - min(fill, capacity))
+        at(buffer(frame, RESULTS, 1)[3], 0, np.int32)[0] = np.int32(fill + total)
+        return 0
+
+    return handler
+
+
 @njit(error_model="numpy")
 def lower_bound(ids, count, value):
     """How many of the ascending ids are below `value`."""
@@ -143,6 +169,17 @@ def the_list(frame):
 
 
 @njit(error_model="numpy")
+def spread(i, n_tasks, threads):
+    """Which part of the blocks is walked i-th: those that run at the same time lie far apart.
+
+    Neighbours share the cache lines at their border, and two cores that write one line wait for each other: that made
+    two threads slower than one.
+    """
+    group, whole, rest = i % threads, n_tasks // threads, n_tasks % threads
+    return group * whole + min(group, rest) + i // threads
+
+
+@njit(error_model="numpy")
 def deliver_part(context, i, kinds):
     """Task of `deliver_list`: all spikes of the list, into the targets of its blocks."""
     w_type, out_type = kinds
@@ -161,19 +198,16 @@ def deliver_part(context, i, kinds):
     n_rows = (last(buffer(frame, ARGUMENTS, INDPTR)) - 1) // n_blocks
     n_slots, n_post = dim(ring, 0), dim(ring, 1)
     slot = np.int64(at(buffer(frame, ARGUMENTS, STEP)[3], 0, np.int32)[0]) % n_slots
-    start, end = n_blocks * i // n_tasks, n_blocks * (i + 1) // n_tasks
+    place = spread(i, n_tasks, words[THREADS])
+    start, end = n_blocks * place // n_tasks, n_blocks * (place + 1) // n_tasks
     for part in range(dim(parts_buffer, 0)):
         first, number = np.int64(parts[3 * part]), np.int64(parts[3 * part + 1])
         shift = np.int64(parts[3 * part + 2]) - first
         k_end = lower_bound(ids, count, first + number)
         for k in range(lower_bound(ids, count, first), k_end):
-            source = np.int64(ids[k])
-            row = source + shift
-            if source < first or source >= first + number:
-                words[FAILED] = UNSORTED
-                return
+            row = np.int64(ids[k]) + shift
             if row < 0 or row >= n_rows:
-                words[FAILED] = OUTSIDE
+                words[FAILED] = 1
                 return
             if k + 1 < k_end:
                 fetch(ids, k + 1, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step)
@@ -185,7 +219,7 @@ def deliver_part(context, i, kinds):
                     lo, hi, out_type(1), w, w_step, indices, delays, has_delays, slot, n_slots, n_post, out, places
                 )
             ):
-                words[FAILED] = OUTSIDE
+                words[FAILED] = 1
                 return
 
 
@@ -235,13 +269,18 @@ def refused_list(frame, w_code, out_code):
         wrong = wrong or is_wrong(frame, ARGUMENTS, i, INT32, rank)
     if wrong or is_wrong(frame, RESULTS, 0, out_code, 2):
         return wrong_buffer(frame)
-    _, count, capacity = the_list(frame)
+    ids, count, capacity = the_list(frame)
     if count < 0 or count > capacity:
         return new_error(
             frame[2],
             "brainsim.ops: the list of spikes has overflowed: its count is larger than its capacity, so spikes are "
             "missing; give it a larger capacity",
         )
+    falls = False
+    for k in range(1, count):
+        falls |= ids[k] <= ids[k - 1]
+    if falls:
+        return new_error(frame[2], "brainsim.ops: the ids of a list of spikes must ascend, each named once")
     return 0
 
 
@@ -261,15 +300,14 @@ def deliver_list_handler(codes, w_type, out_type, major, minor, tag):
         words = on_stack(N_WORDS, np.int64)
         tasks = tasks_for(frame, n_blocks) if n_blocks > 1 else 1
         words[FRAME], words[N_BLOCKS], words[N_TASKS], words[FAILED] = address_of(frame), n_blocks, tasks, 0
+        words[THREADS] = min(threads_of(frame), tasks) if tasks > 1 else 1
         deliver_loop(frame, address_of(words), tasks, (w_type, out_type))
-        if words[FAILED] == OUTSIDE:
+        if words[FAILED] != 0:
             return new_error(
                 frame[2],
                 "brainsim.ops: an edge points outside: parts must name rows of indptr, indptr must lie in "
                 "[0, n_edges], indices in [0, n_targets)",
             )
-        if words[FAILED] == UNSORTED:
-            return new_error(frame[2], "brainsim.ops: the ids of a list of spikes must ascend")
         return 0
 
     return handler

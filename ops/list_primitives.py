@@ -17,6 +17,7 @@ from .primitives import deliver_p, outer_p
 
 compact_p = Primitive("brainsim_compact")  # spikes -> ids, count, overflow, total
 push_list_p = Primitive("brainsim_push_list")  # (ids, counts, spikes, step) -> ids, counts
+append_list_p = Primitive("brainsim_append_list")  # (ids, fill, spikes) -> ids, fill
 deliver_list_p = Primitive("brainsim_deliver_list")  # (ids, counts, row, w, parts, indptr, indices, delays, step, ring)
 WEIGHTS, RING = 3, 9  # operands of `deliver_list` in which it is linear
 
@@ -31,6 +32,10 @@ def _compact_shape(spikes, *, capacity, backend):
 
 def _push_list_shape(ids, counts, spikes, step, *, backend):
     return [_shaped(ids.shape, ids.dtype), _shaped(counts.shape, counts.dtype)]
+
+
+def _append_list_shape(ids, fill, spikes, *, backend):
+    return [_shaped(ids.shape, ids.dtype), _shaped((), "int32")]
 
 
 def _deliver_list_shape(*operands, n_blocks, backend):
@@ -61,6 +66,13 @@ def push_list(ids, counts, spikes, step, *, backend):
     listed, count, _, total = compact(spikes, capacity=ids.shape[1], backend=backend)
     listed = jnp.where(jnp.arange(ids.shape[1], dtype=jnp.int32) < count, listed, ids[row])
     return [jax.lax.dynamic_update_slice(ids, listed[None], (row, jnp.zeros_like(row))), counts.at[row].set(total)]
+
+
+def append_list(ids, fill, spikes, *, backend):
+    hit = spikes.astype(bool)
+    place = jnp.where(hit, fill + jnp.cumsum(hit, dtype=jnp.int32) - jnp.int32(1), jnp.int32(ids.shape[0]))
+    listed = ids.at[place].set(jnp.arange(hit.shape[0], dtype=jnp.int32), mode="drop")
+    return [listed, fill + jnp.sum(hit, dtype=jnp.int32)]
 
 
 def deliver_list(*operands, n_blocks, backend):
@@ -137,6 +149,8 @@ def _lower_native(primitive, ctx, *operands, n_blocks=None, **params):
         return native.call("compact", (dtype(0),), None, ctx, *operands)
     if primitive is push_list_p:
         return native.call("push_list", (dtype(2),), {0: 0, 1: 1}, ctx, *operands)
+    if primitive is append_list_p:
+        return native.call("append_list", (dtype(2),), {0: 0}, ctx, *operands)
     return native.call("deliver_list", (dtype(WEIGHTS), dtype(RING)), {RING: 0}, ctx, *operands, n_blocks=n_blocks)
 
 
@@ -164,8 +178,9 @@ def _define(primitive, form, shape, jvp):
         mlir.register_lowering(primitive, functools.partial(_lower, primitive, form, platform), platform=platform)
 
 
-compact_p.multiple_results = push_list_p.multiple_results = True
+compact_p.multiple_results = push_list_p.multiple_results = append_list_p.multiple_results = True
 _define(compact_p, compact, _compact_shape, functools.partial(_no_derivative, compact_p))
 _define(push_list_p, push_list, _push_list_shape, functools.partial(_no_derivative, push_list_p))
+_define(append_list_p, append_list, _append_list_shape, functools.partial(_no_derivative, append_list_p))
 _define(deliver_list_p, deliver_list, _deliver_list_shape, _deliver_list_jvp)
 ad.primitive_transposes[deliver_list_p] = _deliver_list_transpose

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import arguments, dispatch
 from .arguments import FLOATS, refuse
-from .list_primitives import compact_p, deliver_list_p, push_list_p
+from .list_primitives import append_list_p, compact_p, deliver_list_p, push_list_p
 
 
 class SpikeList(NamedTuple):
@@ -78,6 +78,29 @@ def push_list(history_ids, counts, spikes, step, *, backend=None):
     spikes = arguments.array(what, "spikes", spikes, ("bool", *FLOATS), 1)
     step = arguments.step_of(what, step)
     return tuple(push_list_p.bind(history_ids, counts, spikes, step, backend=dispatch.requested(backend)))
+
+
+def append_list(ids, fill, spikes, *, backend=None):
+    """Write the list of this step behind what a buffer holds already: a record of spikes that costs what it holds.
+
+    The native form updates the buffer in place.
+
+    Args:
+        ids: (capacity,) int32.
+        fill: () int32, how many entries are in use.
+        spikes: (n,) bool, float32 or float64.
+        backend: as in `compact`.
+
+    Returns:
+        (ids, fill). What does not fit is not written, but counted: fill > capacity says that spikes were lost.
+
+    Raises:
+        ValueError: a shape or dtype does not fit (while tracing).
+    """
+    what = "append_list"
+    ids, fill = arguments.array(what, "ids", ids, ("int32",), 1), arguments.array(what, "fill", fill, ("int32",), 0)
+    spikes = arguments.array(what, "spikes", spikes, ("bool", *FLOATS), 1)
+    return tuple(append_list_p.bind(ids, fill, spikes, backend=dispatch.requested(backend)))
 
 
 def deliver_list(

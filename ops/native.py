@@ -113,7 +113,7 @@ def _of_vector(operator, first, second, out):
     return _compiled(kernels.outer_handler, (a_code, out_code), a_type, a_bits, a_mask, out_type)
 
 
-_LISTS = ("compact", "push_list", "deliver_list")
+_LISTS = ("compact", "push_list", "append_list", "deliver_list")
 
 
 def _of_list(operator, first, out=None):
@@ -124,8 +124,7 @@ def _of_list(operator, first, out=None):
     if operator == "deliver_list":
         out_code, out_type, _, _ = _STORED[out]
         return _compiled(list_kernels.deliver_list_handler, (code, out_code), stored, out_type)
-    make = list_kernels.compact_handler if operator == "compact" else list_kernels.push_list_handler
-    return _compiled(make, code, bits, mask)
+    return _compiled(getattr(list_kernels, f"{operator}_handler"), code, bits, mask)
 
 
 _LOCK = threading.Lock()

@@ -12,11 +12,11 @@ from .kernel_frame import (
     INT32,
     SIGNATURE,
     any_set,
-    element,
     outside,
     wrong_buffer,
     wrong_counts,
 )
+from .kernel_rows import element
 
 WEIGHTS, SPIKES, X, INDPTR, INDICES, EDGES, LOW, HIGH = range(8)  # argument numbers
 BLOCK = 32  # spikes tested at once

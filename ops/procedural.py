@@ -1,7 +1,7 @@
 """Event x procedural connectivity: no edge is stored; the edges of a row are drawn again whenever it spikes.
 
 Targets, weights and delays are functions of a key, the row and the number of the draw, by a counter-based generator, so
-that memory does not grow with the number of edges, and every back end has the same edges, bit for bit. Rules are made by
+that memory does not grow with the number of edges, and every back end has the same edges, bit for bit. Rules come from
 `fixed_outdegree`, `fixed_probability`, `fixed_total_number` and `fixed_indegree` (`procedural_rules.py`).
 
 Weights are one number for all edges, or mean and standard deviation of a normal distribution: w(e) = mean + sd * z(e),
@@ -42,7 +42,7 @@ ACTIVE = 4  # position in the graph: key, starts, tables, step, active, spec
 def event_procedural(spikes, weights, key, rule, *, n_post, starts=None, active=None, backend=None):
     """Sum what the spiking rows send to each target, over edges that are drawn again: `event_csr` without a graph.
 
-    Linear in spikes and in weights, differentiable to any order in both; `jax.vmap` over spikes, weights, key or starts.
+    Linear in spikes and in weights, differentiable to any order in both; `jax.vmap` over spikes, weights, key, starts.
 
     Args:
         spikes: (n_pre,) bool, float32 or float64; a spike of value s sends s times the weight.
@@ -243,7 +243,9 @@ def _lower_deliver(platform, ctx, *operands, static, backend):
         from . import handlers
 
         extra = (_sources(), True)
-        return handlers.lower("procedural_kernels", "scatter", ctx, *operands, extra=extra, aliases={len(operands) - 1: 0})
+        return handlers.lower(
+            "procedural_kernels", "scatter", ctx, *operands, extra=extra, aliases={len(operands) - 1: 0}
+        )
     form = procedural_reference.deliver if chosen == "reference" else procedural_xla.deliver
     return mlir.lower_fun(functools.partial(form, static=static), multiple_results=False)(ctx, *operands)
 

@@ -79,7 +79,7 @@ def _threefry(rows, counter):
 
 
 def _by_gaps(rule, tables, rows, start, position, count):
-    """Skips over the targets; the last entry of the table stands for a longer skip, which goes on with the next draw."""
+    """Skips over the targets; the last entry of the table is a longer skip, which goes on with the next draw."""
     spec = dict(zip(SPEC, constants(rule)[1].tolist()))
     first, second = _threefry(rows, start.astype(u32) + jnp.arange(count, dtype=u32))
     gap = _alias(tables, spec["gap_at"], spec["gap_bits"], first, second)
@@ -120,9 +120,10 @@ def _dealt(rule, rows, j, valid):
                 right = jnp.where(right >= right_size, right - right_size, right)
         return left * right_size + right
 
-    end = lax.while_loop(
-        lambda x: jnp.any(x >= n), lambda x: jnp.where(x >= n, permuted(x), x), permuted(jnp.where(inside, place, u32(0)))
-    ) if spec["n_stubs"] else jnp.zeros_like(place)  # fmt: skip
+    end = jnp.zeros_like(place)
+    if spec["n_stubs"]:
+        again = lambda x: jnp.where(x >= n, permuted(x), x)
+        end = lax.while_loop(lambda x: jnp.any(x >= n), again, permuted(jnp.where(inside, place, u32(0))))
     return (end // u32(max(rule.k, 1))).astype(jnp.int32), inside
 
 

@@ -7,19 +7,30 @@ same inputs give the same bits. Rows depend on nothing but their number, so that
 import numpy as np
 from numba import cfunc, njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, at, batch_total, buffer, dim, is_wrong, last
+from .call_frame import (
+    ARGUMENTS,
+    RESULTS,
+    answered_metadata_query,
+    at,
+    batch_total,
+    buffer,
+    dim,
+    is_wrong,
+    last,
+    on_stack,
+)
 from .kernel_frame import (
     INT32,
     PRED,
     SIGNATURE,
+    any_set,
     clear,
-    element,
-    on_stack,
     outside,
     wrong_buffer,
     wrong_counts,
     wrong_factors,
 )
+from .kernel_rows import element, ring_base
 from .procedural_rows import ROOM, row_sums, scatter_row, threefry2x32
 from .procedural_rules import ROUND_KEYS, ROUNDS
 
@@ -41,30 +52,20 @@ def graph_of(frame, n_batch, flat, round_keys):
 
 
 @njit(error_model="numpy")
-def slot_of(frame, n_batch, flat, n_slots):
-    """Slot of the current step."""
-    return np.int64(element(frame, ARGUMENTS, STEP, n_batch, flat, 0, np.int32)[0]) % n_slots if n_slots > 0 else 0
-
-
-@njit(error_model="numpy", inline="always")
-def any_set(bits, start, count, mask):
-    """True where one of `count` spikes is not zero; -0.0 is zero, nan is not. Vectorises, unlike a test per spike."""
-    found = bits[start] & mask
-    for i in range(start + 1, start + count):
-        found |= bits[i] & mask
-    return found != 0
-
-
-@njit(error_model="numpy")
 def scatter_rows(frame, n_batch, flat, s_type, bits_type, mask, w_type, out_type, n_slots, n_post):
     """Add the rows of one batch element that spike to its result; False where `starts` does not fit."""
     s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     w = element(frame, ARGUMENTS, 1, n_batch, flat, 1, w_type)
     out = element(frame, RESULTS, 0, n_batch, flat, 2, out_type)
-    scratch = (on_stack(ROOM, np.int32), on_stack(ROOM, np.uint32), on_stack(ROOM, np.uint32), on_stack(ROUNDS, np.uint32))
+    scratch = (
+        on_stack(ROOM, np.int32),
+        on_stack(ROOM, np.uint32),
+        on_stack(ROOM, np.uint32),
+        on_stack(ROUNDS, np.uint32),
+    )
     graph = graph_of(frame, n_batch, flat, scratch[3])
-    with_normal, slot = last(buffer(frame, ARGUMENTS, 1)) > 1, slot_of(frame, n_batch, flat, n_slots)
+    with_normal, slot = last(buffer(frame, ARGUMENTS, 1)) > 1, ring_base(frame, n_batch, flat, n_slots)
     w0, w1 = out_type(w[0]), out_type(w[1] if with_normal else 0)
     n_rows = last(buffer(frame, ARGUMENTS, 0))
     for start in range(0, n_rows, SPIKES):
@@ -87,9 +88,14 @@ def gather_rows(frame, n_batch, flat, w_type, out_type, n_slots, n_post):
     y = element(frame, RESULTS, 0, n_batch, flat, 1, out_type)
     active = element(frame, ARGUMENTS, ACTIVE, n_batch, flat, 1, np.uint8)
     masked = last(buffer(frame, ARGUMENTS, ACTIVE)) > 0
-    scratch = (on_stack(ROOM, np.int32), on_stack(ROOM, np.uint32), on_stack(ROOM, np.uint32), on_stack(ROUNDS, np.uint32))
+    scratch = (
+        on_stack(ROOM, np.int32),
+        on_stack(ROOM, np.uint32),
+        on_stack(ROOM, np.uint32),
+        on_stack(ROUNDS, np.uint32),
+    )
     graph = graph_of(frame, n_batch, flat, scratch[3])
-    with_normal, slot = last(buffer(frame, ARGUMENTS, 1)) > 1, slot_of(frame, n_batch, flat, n_slots)
+    with_normal, slot = last(buffer(frame, ARGUMENTS, 1)) > 1, ring_base(frame, n_batch, flat, n_slots)
     w0, w1 = out_type(w[0]), out_type(w[1] if with_normal else 0)
     for row in range(last(buffer(frame, RESULTS, 0))):
         if masked and active[row] == 0:
@@ -108,9 +114,14 @@ def outer_rows(frame, n_batch, flat, s_type, bits_type, mask, out_type, n_slots,
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     x = element(frame, ARGUMENTS, 1, n_batch, flat, 2, out_type)
     g = element(frame, RESULTS, 0, n_batch, flat, 1, out_type)
-    scratch = (on_stack(ROOM, np.int32), on_stack(ROOM, np.uint32), on_stack(ROOM, np.uint32), on_stack(ROUNDS, np.uint32))
+    scratch = (
+        on_stack(ROOM, np.int32),
+        on_stack(ROOM, np.uint32),
+        on_stack(ROOM, np.uint32),
+        on_stack(ROUNDS, np.uint32),
+    )
     graph = graph_of(frame, n_batch, flat, scratch[3])
-    with_normal, slot = last(buffer(frame, RESULTS, 0)) > 1, slot_of(frame, n_batch, flat, n_slots)
+    with_normal, slot = last(buffer(frame, RESULTS, 0)) > 1, ring_base(frame, n_batch, flat, n_slots)
     for row in range(last(buffer(frame, ARGUMENTS, 0))):
         if bits[row] & mask == 0:
             continue

@@ -1,14 +1,14 @@
 """Inner loops of the native procedural operators: one row redrawn, a block of draws at a time, in numba.
 
-Imports numba, so import it only through `handlers.py`. Random words of a block are computed side by side (the loops over
-LANES have constant length and vectorise) into stack memory, then turned into edges one by one. A row depends on nothing
-but its number. The integers are those of `procedural_draws.py`.
+Imports numba, so import it only through `handlers.py`. Random words of a block are computed side by side (the loops
+over LANES have constant length and vectorise) into stack memory, then turned into edges one by one. A row depends on
+nothing but its number. The integers are those of `procedural_draws.py`.
 """
 
 import numpy as np
 from numba import njit, types
-from numba.extending import intrinsic
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .procedural_rules import EXTRA, FRACTION, INDEGREE, MIX, OUTDEGREE, PROBABILITY, ROUNDS, SEGMENTS, SPEC, TOTAL
 
@@ -71,7 +71,7 @@ def high_product(a, b):
 
 @njit(error_model="numpy", inline="always")
 def quotient(x, divisor, reciprocal):
-    """x // divisor for x < 2**31, from floor((2**32 - 1) / divisor): no division instruction, so that loops vectorise."""
+    """x // divisor for x < 2**31, from floor((2**32 - 1) / divisor): no division, so that loops vectorise."""
     guess = high_product(x, reciprocal)
     return np.uint32(guess + np.uint32(np.uint32(x - guess * divisor) >= divisor))
 

@@ -9,7 +9,6 @@ to the edge besides its target takes block (r, 2**31 + j): first word the normal
 import dataclasses
 import functools
 import math
-from statistics import NormalDist
 
 import numpy as np
 
@@ -221,7 +220,7 @@ def alias_table(probabilities) -> np.ndarray:
     small, large = [i for i in range(size) if share[i] < 1], [i for i in range(size) if share[i] >= 1]
     while small and large:
         i, j = small.pop(), large[-1]
-        threshold[i], other[i] = min(int(round(share[i] * 2**32)), 2**32 - 1), j
+        threshold[i], other[i] = min(round(float(share[i]) * 2**32), 2**32 - 1), j
         share[j] -= 1 - share[i]
         if share[j] < 1:
             small.append(large.pop())
@@ -236,6 +235,8 @@ def normal_table() -> np.ndarray:
     u runs over 0 ... 2**SEGMENTS - 1 and then over 2**SEGMENTS equal pieces of every octave up to 2**31; straight lines
     between the nodes are within 2e-5 of the quantile. |z| is at most 6.34.
     """
+    from statistics import NormalDist  # here: importing it takes milliseconds
+
     per = 2**SEGMENTS
     nodes = [*range(per), *(m << shift for shift in range(32 - SEGMENTS - 1) for m in range(per, 2 * per)), 2**31]
     inverse = NormalDist().inv_cdf

@@ -9,14 +9,14 @@ import numpy as np
 from jax import lax
 
 from .procedural_draws import as_float, draw, extras, rows_of, turn_size
-from .xla import _positions, _spread
+from .xla import _positions
 
 
 def add_rows(out, s, w, key, starts, tables, step, active, spec, rule, n_slots, n_post, batch):
     """out (flat, batch x n_slots x n_post) plus what the rows that spike send."""
     del active  # it restricts derivatives only
     walk = _Walk(rule, (key, starts, tables, step), n_slots, n_post, batch, s=s, w=w)
-    spikes, weights, mine = _spread(s, walk.full).reshape(-1), walk.of(w), _positions(batch, walk.full)
+    spikes, weights, mine = walk.flat(s), walk.of(w), _positions(batch, walk.full)
 
     def visit(out, flat, element, address, valid, z):
         amount = spikes[flat].astype(out.dtype)[:, None] * _weights(weights(element).astype(out.dtype), z)
@@ -43,7 +43,7 @@ def gather(x, w, key, starts, tables, step, active, spec, *, shape, batch, dtype
     """y[row] = sum over the row of w[e] * x[address(e)], shape (*batch, n_rows); zero where `active` says so."""
     n_slots, n_post = x.shape[-2:]
     walk = _Walk(static, (key, starts, tables, step), n_slots, n_post, batch, n_rows=shape[0], x=x, w=w, a=active)
-    wanted = walk.everything() if not active.shape[-1] else _spread(active, walk.full).reshape(-1)
+    wanted = walk.everything() if not active.shape[-1] else walk.flat(active)
     values, weights, mine = walk.values(x), walk.of(w), _positions(batch, walk.full)
 
     def visit(y, flat, element, address, valid, z):
@@ -61,7 +61,7 @@ def outer(s, x, key, starts, tables, step, active, spec, *, shape, batch, dtype,
     del active
     n_slots, n_post = x.shape[-2:]
     walk = _Walk(static, (key, starts, tables, step), n_slots, n_post, batch, s=s, x=x)
-    spikes, values, mine = _spread(s, walk.full).reshape(-1), walk.values(x), _positions(batch, walk.full)
+    spikes, values, mine = walk.flat(s), walk.values(x), _positions(batch, walk.full)
 
     def visit(g, flat, element, address, valid, z):
         product = spikes[flat].astype(dtype)[:, None] * values(element, address)
@@ -90,6 +90,10 @@ class _Walk:
 
     def everything(self):
         return jnp.ones((int(np.prod(self.full)) * self.n_rows,), bool)
+
+    def flat(self, a):
+        """One value for every row of every element."""
+        return jnp.broadcast_to(a, (*self.full, a.shape[-1])).reshape(-1)
 
     def of(self, a, rank=1):
         """element -> its row of `a`."""

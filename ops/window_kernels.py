@@ -8,7 +8,18 @@ Edges are walked in order on the calling thread: the same inputs give the same b
 import numpy as np
 from numba import cfunc, literally, njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, dim, is_wrong, last, widen
+from .call_frame import (
+    ARGUMENTS,
+    RESULTS,
+    answered_metadata_query,
+    batch_total,
+    buffer,
+    dim,
+    is_wrong,
+    last,
+    on_stack,
+    widen,
+)
 from .kernel_frame import (
     INT32,
     SIGNATURE,
@@ -16,13 +27,12 @@ from .kernel_frame import (
     clear,
     copy_vector,
     dot_vector,
-    element,
-    on_stack,
     outside,
     wrong_buffer,
     wrong_counts,
     wrong_factors,
 )
+from .kernel_rows import element
 
 INDPTR, INDICES, DELAYS, STEP = 2, 3, 4, 5  # argument numbers
 ROOM = 64  # steps in the largest tile

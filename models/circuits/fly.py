@@ -1,5 +1,5 @@
-"""The brain of the fly as leaky integrate-and-fire cells (Shiu et al. 2024, 10.1038/s41586-024-07763-9): 138,639 cells in
-version 783 of the connectome (127,400 in version 630, the paper's).
+"""The brain of the fly as leaky integrate-and-fire cells (Shiu et al. 2024, 10.1038/s41586-024-07763-9): 138,639 cells
+in version 783 of the connectome (127,400 in version 630, the paper's).
 
 `read_fly` reads the published tables, which brainsim does not ship (FlyWire, CC BY-NC 4.0); `synthetic_fly` draws a
 stand-in of the same size. `fly` makes the network of either.
@@ -131,8 +131,8 @@ def read_fly(connectivity, completeness) -> Wiring:
     for name, index in (("Presynaptic_ID", pre), ("Postsynaptic_ID", post)):
         if name in table and np.any(table[name].to_numpy() != ids[index]):
             raise FileFormatError(
-                f"{connectivity}: {name} is not the root id that {completeness} has at the index beside it; take two files "
-                f"of one version"
+                f"{connectivity}: {name} is not the root id that {completeness} has at the index beside it; take two "
+                f"files of one version"
             )
     key, where = np.unique(pre * n + post, return_inverse=True)
     return Wiring(n, *(x.astype(np.int32) for x in (*divmod(key, n), np.bincount(where, count, len(key)))), ids=ids)
@@ -142,8 +142,8 @@ def _existing(path) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FileFormatError(
-            f"{path}: there is no such file; the tables of the fly are not shipped with brainsim: take Connectivity_783.parquet "
-            f"and Completeness_783.csv from the publication, or use synthetic_fly()"
+            f"{path}: there is no such file; the tables of the fly are not shipped with brainsim: take "
+            f"Connectivity_783.parquet and Completeness_783.csv of the publication, or use synthetic_fly()"
         )
     return path
 
@@ -188,20 +188,22 @@ def _whole(column, name, path) -> np.ndarray:
 
 
 # What the stand-in is drawn from.
-# Numbers of synapses of a pair: exp of a normal, rounded up. Mean 3.61 (SYNAPSES / PAIRS); 17.9 % of the pairs have five or
-# more, as 2,701,601 do in version 783 (Lin et al. 2024, 10.1038/s41586-024-07968-y).
+# Numbers of synapses of a pair: exp of a normal, rounded up. Mean 3.61, which is SYNAPSES / PAIRS; 17.9 % of the pairs
+# have five or more, as 2,701,601 do in version 783 (Lin et al. 2024, 10.1038/s41586-024-07968-y).
 COUNT = (0.03, 1.47)
-# Spread of the logarithms of in- and out-degrees, and their correlation. Assumed: 1.2 puts 30 % of the cells above 0.9 times
-# the mean, as the "rich club" of Lin et al. does; the correlation is a guess.
+# Spread of the logarithms of in- and out-degrees, and their correlation. Assumed: 1.2 puts three cells in ten above 0.9
+# times the mean, as many as Lin et al. count to the rich club; the correlation is a guess.
 SPREAD, ALIKE = 1.2, 0.5
 EXCITATORY = 0.65  # of the cells; assumed. The published tables have a sign per pair, from predicted transmitters
-# Cells form groups, and a part of their pairs stays inside. Not measured: chosen so that the 21 driven cells, all in one
-# group, cause the published activity (about 17,000 spikes/s in 400 cells at 200 Hz), which does not leave the group.
+# Cells form groups, a part of their pairs stays inside, and the driven cells are excitatory ones of one group, those
+# with the RANK-th most pairs and the following. Not measured: chosen so that at 200 Hz they cause about the
+# published activity (16,400 to 17,200 spikes/s in 373 to 412 cells, runs of 1 s in Brian2 and NEST GPU, repository
+# eonsystemspbc/fly-brain), which stays around the group. Seeds 0 and 1: 14,500 spikes/s in 442 cells, 19,500 in 597.
 GROUP, INSIDE, RANK = 500, 0.7, 10
 
 
 def synthetic_fly(n: int = CELLS, seed: int = 0) -> Wiring:
-    """A stand-in for the published wiring: its numbers of cells, pairs and synapses, and its spread of degrees and counts.
+    """A stand-in for the published wiring: its numbers of cells, pairs and synapses, its spread of degrees and counts.
 
     Degrees are log-normal, numbers of synapses log-normal and rounded up, signs belong to the source. Cells form groups
     (see the constants above this function for what is published and what is assumed); their order is random, so that
@@ -264,8 +266,8 @@ def _finished(n, keys, rng):
 def fly(wiring: Wiring | None = None, driven=None, rate: float = 200.0, seed: int = 0) -> "bs.Network":
     """Network with population "cells" and projections "synapses" and, if any cell is driven, "drive".
 
-    Every driven cell gets a Poisson train of its own whose spikes raise v by 250 synapses, 68.75 mV, so that it fires at
-    each of them; driven cells have no refractory time. The published activity belongs to 21 sugar neurons at 200 Hz.
+    Every driven cell gets a Poisson train of its own whose spikes raise v by 250 synapses, 68.75 mV, so that it fires
+    at each of them; driven cells have no refractory time. The published activity belongs to 21 sugar neurons at 200 Hz.
 
     Args:
         wiring: of `read_fly` or `synthetic_fly`; by default the latter in full size.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 
-import common
+import workers
 
 # Hz. One drawn network of 4000: 21.6 +- 1.4 (50 networks in Brian2: 18.7 to 24.2); uncoupled: 51 to 53.
 BAND = (18.0, 25.0)
@@ -34,13 +34,13 @@ def run(job, cells, args, band) -> dict:
     """Result of one simulator; an error instead of times where the rate is not that of the network."""
     environment, script, extra = job
     options = ["--cells", cells, "--seconds", args.seconds, "--repeats", args.repeats, "--threads", args.threads]
-    out = common.worker(environment, script, [*extra, *options], args.threads)
+    out = workers.worker(environment, script, [*extra, *options], args.threads)
     if "error" in out:
         return out
     out |= dict(
-        median_us=common.median(out["us_per_step"]),
-        median_cpu_us=common.median(out["cpu_us_per_step"]),
-        median_hz=common.median(out["rate_hz"]),
+        median_us=workers.median(out["us_per_step"]),
+        median_cpu_us=workers.median(out["cpu_us_per_step"]),
+        median_hz=workers.median(out["rate_hz"]),
     )
     if not band[0] <= out["median_hz"] <= band[1]:
         out["error"] = f"rate {out['median_hz']:.1f} Hz is outside {band[0]:.1f}-{band[1]:.1f} Hz: not the same network"
@@ -67,8 +67,8 @@ def table(results: dict[str, dict], threads: int) -> str:
 
 
 def main(title="COBA", doc=__doc__, jobs=JOBS, band=BAND, cells="4000") -> None:
-    parser = common.parser(doc)
-    parser.add_argument("--cells", type=common.numbers, default=common.numbers(cells), help="comma list of sizes")
+    parser = workers.parser(doc)
+    parser.add_argument("--cells", type=workers.numbers, default=workers.numbers(cells), help="comma list of sizes")
     parser.add_argument("--seconds", type=float, default=1.0, help="biological time of one run")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="cores that every process is held on")
@@ -82,14 +82,14 @@ def main(title="COBA", doc=__doc__, jobs=JOBS, band=BAND, cells="4000") -> None:
         if n % 5 or n < 500:
             parser.error(f"--cells {n}: a multiple of 5 from 500 on, so that a fifth is inhibitory")
     for n in args.cells:
-        common.headline(f"{title} {n} cells, dt 0.1 ms, {args.seconds:g} s x {args.repeats}", args.threads)
+        workers.headline(f"{title} {n} cells, dt 0.1 ms, {args.seconds:g} s x {args.repeats}", args.threads)
         results = everything[str(n)] = {}
         for name in names:
             r = results[name] = run(jobs[name], n, args, band)
             print(f"  {name}:", r.get("error") or f"{r['median_hz']:.2f} Hz", flush=True)
         print(table(results, args.threads), flush=True)
-        common.write_json(
-            args.json, dict(machine=common.machine(args.threads), seconds=args.seconds, band_hz=band, cells=everything)
+        workers.write_json(
+            args.json, dict(machine=workers.machine(args.threads), seconds=args.seconds, band_hz=band, cells=everything)
         )
     sys.exit(any("error" in r for results in everything.values() for r in results.values()))
 

@@ -16,7 +16,6 @@ def network(args, data):
     import tvboptim.experimental.network_dynamics as nd
     from tvboptim.experimental.network_dynamics.coupling import DelayedLinearCoupling, DelayedSigmoidalJansenRit
     from tvboptim.experimental.network_dynamics.dynamics.tvb import JansenRit, ReducedWongWang, WilsonCowan
-
     from tvboptim.experimental.network_dynamics.result import NativeSolution
 
     how = dict(buffer_strategy=args.buffer)

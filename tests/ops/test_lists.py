@@ -1,4 +1,4 @@
-"""Lists of spikes against NumPy: values, overflow, history, blocks, derivatives, batches, refusals."""
+"""Lists of spikes against NumPy: values, overflow, history, blocks, derivatives, batches."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,6 @@ from brainsim import ops
 from brainsim.ops import lists, parallel
 
 ALL = ("native", "xla", "reference")
-FAILS = (ValueError, jax.errors.JaxRuntimeError)
 
 
 @pytest.fixture(params=ALL)
@@ -29,7 +28,7 @@ def listed(spikes, capacity):
 # --- compact, push_list
 
 
-@pytest.mark.parametrize("n", [0, 65, 200])
+@pytest.mark.parametrize("n", [0, 65, 2100])
 @pytest.mark.parametrize("dtype", ["bool", "float32", "float64"])
 def test_compact(form, x64, n, dtype):
     rng = np.random.default_rng(n)
@@ -126,7 +125,13 @@ def blocked(indptr, targets, n_post, n_blocks, *arrays):
 @pytest.mark.parametrize("n_blocks", [1, 4])
 @pytest.mark.parametrize(
     "w_dtype, ring_dtype",
-    [("float32", "float32"), ("bfloat16", "float32"), ("float64", "float64"), ("float32", "float64"), ("bfloat16", "float64")],
+    [
+        ("float32", "float32"),
+        ("bfloat16", "float32"),
+        ("float64", "float64"),
+        ("float32", "float64"),
+        ("bfloat16", "float64"),
+    ],
 )
 def test_deliver_list_values(form, x64, w_dtype, ring_dtype, n_blocks, packed):
     rng, indptr, targets, delays, n_post, n_slots = network()
@@ -141,7 +146,17 @@ def test_deliver_list_values(form, x64, w_dtype, ring_dtype, n_blocks, packed):
             for weights, given in ((w, per_edge), (w[0], w[0])):
                 want = dense(ring, ids, np.asarray(weights, float), PARTS, indptr, targets, delays, step)
                 got = lists.deliver_list(
-                    ring, held, np.int32(len(ids)), given, parts, pieces, words, late, step, n_blocks=n_blocks, backend=form
+                    ring,
+                    held,
+                    np.int32(len(ids)),
+                    given,
+                    parts,
+                    pieces,
+                    words,
+                    late,
+                    step,
+                    n_blocks=n_blocks,
+                    backend=form,
                 )
                 assert got.dtype == ring_dtype
                 np.testing.assert_allclose(got, want, rtol=1e-12 if ring_dtype == "float64" else 2e-5, atol=1e-5)
@@ -151,7 +166,9 @@ def test_one_slot_is_plain_accumulation(form):
     rng, indptr, targets, _, n_post, _ = network()
     w, ring = rng.normal(size=targets.shape).astype(np.float32), np.zeros((1, n_post), np.float32)
     ids, none = np.array([2, 5, 11], np.int32), np.zeros_like(targets)
-    got = lists.deliver_list(ring, ids, np.int32(3), w, np.array([[0, 16, 0]], np.int32), indptr, targets, None, 9, backend=form)
+    got = lists.deliver_list(
+        ring, ids, np.int32(3), w, np.array([[0, 16, 0]], np.int32), indptr, targets, None, 9, backend=form
+    )
     np.testing.assert_allclose(got, dense(ring, ids, w, [(0, 16, 0)], indptr, targets, none, 0), rtol=1e-5, atol=1e-6)
 
 
@@ -202,7 +219,11 @@ def test_blocks_and_threads_change_no_bit(w_dtype):
 def test_few_events_in_a_large_ring_change_no_bit_either():
     """Targets far apart take the other division into tasks."""
     rng, indptr, targets, delays, n_post, n_slots = network(50, 9000, 50000, 40)
-    ids, parts, ring = np.arange(0, 50, 3, dtype=np.int32), np.array([[0, 50, 0]], np.int32), np.zeros((n_slots, n_post), np.float32)
+    ids, parts, ring = (
+        np.arange(0, 50, 3, dtype=np.int32),
+        np.array([[0, 50, 0]], np.int32),
+        np.zeros((n_slots, n_post), np.float32),
+    )
     w, before, seen = rng.normal(size=targets.shape).astype(np.float32), parallel.threads(), set()
     try:
         for n_blocks in (1, 3, 16):
@@ -211,7 +232,17 @@ def test_few_events_in_a_large_ring_change_no_bit_either():
             for n in (1, 2):
                 parallel.use_threads(n)
                 got = lists.deliver_list(
-                    ring, ids, np.int32(len(ids)), weights, parts, pieces, words, None, 7, n_blocks=n_blocks, backend="native"
+                    ring,
+                    ids,
+                    np.int32(len(ids)),
+                    weights,
+                    parts,
+                    pieces,
+                    words,
+                    None,
+                    7,
+                    n_blocks=n_blocks,
+                    backend="native",
                 )
                 seen.add(np.asarray(got).tobytes())
     finally:
@@ -232,9 +263,10 @@ def test_ring_is_updated_in_place_and_the_history_is_not_copied():
     loop = jax.jit(lambda ring: jax.lax.scan(step, ring, jnp.arange(50, dtype=jnp.int32))[0])
     computations = loop.lower(ring).compile().as_text().split("\n\n")
     (body,) = [c for c in computations if "brainsim_deliver_list" in c and "custom-call(" in c]
-    moved = [line for line in body.splitlines() if " copy(" in line or "dynamic-slice" in line]
+    made = [line.split(" = ")[1].split("(")[0] for line in body.splitlines() if " = " in line]
+    moved = [x for x in made if "copy" in x or "slice" in x or "fusion" in x]
     assert "output_to_operand_aliasing" in body
-    assert not [line for line in moved if f"f32[{n_slots},{n_post}]" in line or "s32[3,16]" in line]
+    assert not [x for x in moved if x.startswith((f"f32[{n_slots},{n_post}]", "s32[3,16]", "s32[16]", "s32[1,16]"))]
     assert float(loop(ring).sum()) == 50 * len(targets)
 
 
@@ -259,7 +291,9 @@ def test_derivatives_by_ring_and_weights(form, x64, n_blocks):
         np.testing.assert_allclose(got, dense(r, ids, v, PARTS, indptr, targets, delays, 4), rtol=1e-10, atol=1e-10)
     got_ring, got_w = jax.vjp(f, ring, w[order])[1](ct)
     np.testing.assert_allclose(got_ring, ct)
-    np.testing.assert_allclose(jnp.sum(got_w * dw[order]) + jnp.sum(got_ring * d_ring), jnp.sum(ct * tangent), rtol=1e-9)
+    np.testing.assert_allclose(
+        jnp.sum(got_w * dw[order]) + jnp.sum(got_ring * d_ring), jnp.sum(ct * tangent), rtol=1e-9
+    )
     assert np.count_nonzero(got_w) not in (0, len(targets))
     g = jax.grad(lambda w: jnp.sum(ct * f(ring, w)))(w[0])  # one weight for all edges
     ones = dense(np.zeros_like(ring), ids, 1.0, PARTS, indptr, targets, delays, 4)
@@ -270,7 +304,7 @@ def test_derivatives_by_ring_and_weights(form, x64, n_blocks):
 
 
 def test_bfloat16_weights_have_bfloat16_gradients(form):
-    rng, indptr, targets, delays, n_post, n_slots = network()
+    _, indptr, targets, delays, n_post, n_slots = network()
     ids, ring = np.array([1, 2], np.int32), np.zeros((n_slots, n_post), np.float32)
 
     def f(w):
@@ -304,85 +338,6 @@ def test_batches(form, mapped):
         r, listed_ids, n, v, step = (a[i if x == 0 else 1] for a, x in zip((ring, ids, count, w, steps), axes))
         want = dense(r, listed_ids[:n], v, PARTS, indptr, targets, delays, step)
         np.testing.assert_allclose(got[i], want, rtol=1e-5, atol=1e-5)
-
-
-# --- what is refused
-
-
-def arguments(**changes):
-    _, indptr, targets, delays, n_post, n_slots = network()
-    given = dict(
-        ring=np.zeros((n_slots, n_post), np.float32), ids=np.arange(4, dtype=np.int32), count=np.int32(4), weights=1.0,
-        parts=np.array([[0, 16, 0]], np.int32), indptr=indptr, indices=targets, delays=delays, step=0,
-    )  # fmt: skip
-    return {**given, **changes}
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        (dict(count=np.int32(5)), "the list of spikes has overflowed"),
-        (dict(count=np.int32(-1)), "the list of spikes has overflowed"),
-        (dict(ids=np.array([3, 1, 2, 9], np.int32), parts=np.array([[2, 3, 0]], np.int32)), "must ascend"),
-        (dict(parts=np.array([[0, 20, 14]], np.int32)), "a.* edge points outside: parts must name rows"),
-        (dict(parts=np.array([[0, 20, -1]], np.int32)), "edge points outside"),
-        (dict(indices=np.full(300, 23, np.int32)), "edge points outside"),
-        (dict(indices=np.full(300, -1, np.int32), delays=None), "edge points outside"),
-        (dict(indptr=np.arange(17, dtype=np.int32) * 1000), "edge points outside"),
-    ],
-)
-def test_native_delivery_refuses_what_is_outside(changes, message):
-    with pytest.raises(FAILS, match=message):
-        jax.block_until_ready(lists.deliver_list(**arguments(**changes), backend="native"))
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        (dict(ids=np.zeros(4)), r"ids has dtype float64, but it must be int32; convert"),
-        (dict(ids=np.zeros((2, 4), np.int32)), "ids has shape .* one axis; use jax.vmap"),
-        (dict(count=np.zeros(1, np.int32)), "count has shape"),
-        (dict(count=4.0), "count has dtype float64"),
-        (dict(parts=np.zeros((2, 2), np.int32)), r"parts have shape \(2, 2\), but .*; pass \(n_parts, 3\)"),
-        (dict(parts=np.zeros(3, np.int32)), "parts has shape"),
-        (dict(n_blocks=3), "indptr has length 17, but 3 blocks split every row; pass n_rows"),
-        (dict(n_blocks=0), "n_blocks is 0, but it is at least 1; pass 1 or more"),
-        (dict(n_blocks=2.0), "n_blocks is 2.0, but it is static; pass a Python int"),
-        (dict(weights=np.ones(7, np.float32)), "weights have shape"),
-        (dict(ring=np.zeros((2, 9), np.int32)), "ring has dtype int32"),
-        (dict(delays=np.zeros(3, np.int32)), "delays have length 3"),
-        (dict(row=0), "ids has shape .* two axes"),
-        (dict(row=0, ids=np.zeros((2, 4), np.int32), count=np.zeros(3, np.int32)), "counts have length 3, but the history has 2 rows"),
-        (dict(row=0, ids=np.zeros((0, 4), np.int32), count=np.zeros(0, np.int32)), "it needs a row"),
-    ],
-)  # fmt: skip
-def test_deliver_list_refuses(changes, message):
-    with pytest.raises(ValueError, match=message):
-        lists.deliver_list(**arguments(**changes))
-
-
-def test_weights_wider_than_the_ring_are_refused(x64):
-    with pytest.raises(ValueError, match="weights are float64, but the values they meet are float32"):
-        lists.deliver_list(**arguments(weights=np.ones(300)))
-
-
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda: lists.compact(np.zeros(3, np.int32)), "spikes has dtype int32, but it must be bool or"),
-        (lambda: lists.compact(np.zeros((2, 3), bool)), "spikes has shape"),
-        (lambda: lists.compact(np.zeros(3, bool), -1), "capacity is -1, but it is at least 0; pass 0 or more"),
-        (lambda: lists.compact(np.zeros(3, bool), 2.5), "capacity is 2.5, but it is static"),
-        (lambda: lists.push_list(np.zeros((2, 3)), np.zeros(2, np.int32), np.zeros(3, bool), 0), "history_ids has dtype"),
-        (lambda: lists.push_list(np.zeros((2, 3), np.int32), np.zeros(3, np.int32), np.zeros(3, bool), 0), "counts have length 3"),
-        (lambda: lists.block_edges([0, 2], [0, 5], 5, 2), r"targets\[1\] = 5, but it is outside \[0, 5\)"),
-        (lambda: lists.block_edges([0, 1], [0, 1], 5, 2), "indptr does not fit"),
-        (lambda: lists.block_edges([0, 2, 1, 2], [0, 1], 5, 2), "indptr falls"),
-    ],
-)  # fmt: skip
-def test_refusals(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
 
 
 def test_block_edges_keeps_rows_and_their_order():

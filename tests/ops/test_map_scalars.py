@@ -115,6 +115,20 @@ def test_custom_derivative_is_kept():
     np.testing.assert_array_equal(jax.grad(lambda x: f(x).sum())(x), [3, 3])
 
 
+def test_custom_vjp_keeps_its_rule():
+    @jax.custom_vjp
+    def twice(x):
+        return jnp.tanh(x) * 2
+
+    twice.defvjp(lambda x: (twice(x), x), lambda x, ct: (ct * (100 + x),))
+    x = jnp.asarray([0.5, -1.0, 2.0])
+    f = lambda x: ops.map_scalars(lambda x: twice(x) * x, 3, x, backend="native")
+    np.testing.assert_allclose(jax.grad(lambda x: f(x).sum())(x), (100 + x) * x + 2 * jnp.tanh(x), rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(jax.grad(lambda x: f(x).sum()))(jnp.stack([x, -x]))[1], (100 - x) * -x - 2 * jnp.tanh(x), rtol=1e-6
+    )
+
+
 def test_closed_over_values_shared_results_and_unused_leaves():
     table = jnp.asarray([1.0, 2.0])
 

@@ -60,7 +60,9 @@ def calls(batch):
         "gather_csr, sum over the batch": lambda: jax.grad(lambda s: jnp.sum(jax.vmap(csr, (None, 0))(s, w)))(x[0]),
         "edge_outer": lambda: outer(spikes[0], x[0]),
         "edge_outer, batch": lambda: jax.vmap(outer)(spikes, x),
-        "edge_outer, sum over the batch": lambda: jax.grad(lambda v: jnp.sum(jax.vmap(csr, (0, None))(spikes, v)))(one_w),
+        "edge_outer, sum over the batch": lambda: jax.grad(lambda v: jnp.sum(jax.vmap(csr, (0, None))(spikes, v)))(
+            one_w
+        ),
     }
 
 
@@ -140,7 +142,9 @@ def notes():
     def call():
         with jax.enable_x64(True):
             small = np.array([1e-30, 1e-10, 1e-20, 1e-10, 1e-30], np.float32)
-            out = jax.jit(lambda s: jax.ffi.ffi_call("brainsim_test_threads", jax.ShapeDtypeStruct((193,), np.int64))(s))
+            out = jax.jit(
+                lambda s: jax.ffi.ffi_call("brainsim_test_threads", jax.ShapeDtypeStruct((193,), np.int64))(s)
+            )
             out = np.asarray(out(small))
         return (*out[:192].reshape(64, 3).T, int(out[192]))
 

@@ -68,11 +68,11 @@ def numbers(scale, k, drive):
     )
 
 
-def build(made, drive, seed):
+def build(made, drive, seed, threads=1):
     """The network; returns one spike recorder and the first cell of each population."""
     nest.ResetKernel()
     nest.verbosity = nest.VerbosityLevel.ERROR
-    nest.set(resolution=DT, local_num_threads=1, rng_seed=seed + 1)
+    nest.set(resolution=DT, local_num_threads=threads, rng_seed=seed + 1)
     cell = dict(
         C_m=C_M, tau_m=TAU_M, E_L=-65.0, V_th=-50.0, V_reset=-65.0, t_ref=2.0, tau_syn_ex=TAU_SYN, tau_syn_in=TAU_SYN
     )

@@ -71,9 +71,9 @@ def worker(environment: str | None, script: str, options, threads: int = 1, time
     return json.loads(lines[-1]) | dict(load_before=round(load, 2))
 
 
-def peak_gb() -> float:
-    """Largest resident memory of this process so far, GB."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_gb(children=False) -> float:
+    """Largest resident memory so far of this process, or of the largest of its children that have ended, GB."""
+    size = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss
     return size / (1e9 if sys.platform == "darwin" else 1e6)
 
 
