@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checkpoint, history, windows
+from . import checkpoint, history, traced
 from .checks import bound_specs, merge
 from .chunk import Chunk
 from .compile import MAX_STEPS, build
@@ -167,7 +167,7 @@ class Simulation:
             state, fired = step(state, far)
             return state, {key: r.read(self.program, ready, state, fired) for key, r in keyed}
 
-        state, ys = windows.scan(self.program, self.topology, ready, body, state, n)
+        state, ys = traced.scan(self.program, self.topology, ready, body, state, n)
         state = history.untrack(state)
         out = {"spikes": {}, "traces": {}, "summaries": {}}
         for key, r in keyed:
