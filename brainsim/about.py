@@ -89,7 +89,8 @@ def operators() -> list[tuple[str, str]]:
     for operator, states in table.items():
         for name, state in states.items():
             which.setdefault((name, state), []).append(operator)
-    return lines + [(name, f"{state}: {', '.join(names)}") for (name, state), names in which.items()]
+    named = lambda names: "all operators" if len(names) == len(table) else ", ".join(names)
+    return lines + [(name, f"{state}: {named(names)}") for (name, state), names in which.items()]
 
 
 def cache() -> str:

@@ -16,7 +16,7 @@ from .windows import write
 def deliver(s):
     """Spikes that arrive now move the states they act on.
 
-    What arrives for a state is a sum of terms (stretch of a flat vector, factor), which the loop over the cells adds up.
+    What arrives for a state is a sum of terms (stretch of a vector, factor), which the loop over the cells adds up.
     """
     program = s.program
     sums = {b.tag: _bundle_arrivals(s, b) for b in program.bundles}

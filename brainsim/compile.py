@@ -16,7 +16,7 @@ from .layout import check_array_parameters, lay_out
 from .method import choose_methods
 from .network import Network
 from .ops.dispatch import requested, resolve
-from .packing import aligned, choose, pack
+from .packing import aligned, choose, pack, places
 from .procedural_rule import is_procedural, leaves
 from .program import Program, dtype
 from .stability import warn_if_unstable
@@ -82,7 +82,7 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     for b in bundles:
         choose(b, sum(r.n for r in receivers))
     params = {k: np.asarray(v, float) for k, v in layout.params.items()}
-    weights = _weight_leaves(net, params)
+    weights = _weight_leaves(net, params, _lay_weights(bundles))
     initial = _initial_leaves(net, params)
     program = Program(
         layout,
@@ -141,12 +141,27 @@ def _delays(net, dt, strict):
     return steps
 
 
-def _weight_leaves(net, params):
+def _lay_weights(bundles):
+    """Memory for the weights of bundles in parts, of which the parameters will be views: projection -> array."""
+    views = {}
+    for b in bundles:
+        if b.merged or b.sends != "spikes":
+            continue
+        starts, n = places(b)
+        b.laid = aligned(n, dtype())
+        for part, start, end in zip(b.parts, starts, [*starts[1:], n]):
+            b.laid[start + part.n_edges : end] = 0
+            if np.ndim(part.projection.weight_values) and part.name not in views:
+                views[part.name] = b.laid[start : start + part.n_edges]
+    return views
+
+
+def _weight_leaves(net, params, views):
     for p in net.projections.values():
         if is_procedural(p):
             params.update(leaves(p))
             continue
-        params[f"{p.name}.weight"] = _whole(p.weight_values, p.n_edges)
+        params[f"{p.name}.weight"] = _whole(p.weight_values, p.n_edges, views.get(p.name))
         if p.source is not None:
             values = {k: getattr(p.source, k) for k in p.source.parameters}
             params.update(
@@ -155,11 +170,11 @@ def _weight_leaves(net, params):
     return {p.name: (type(p.synapse), f"{p.name}.weight") for p in net.projections.values()}
 
 
-def _whole(values, n):
+def _whole(values, n, out):
     """All values of a parameter; in the precision of the run where there is one per edge."""
     if np.ndim(values) == 0:
         return np.asarray(values, float)
-    out = aligned(n, dtype())
+    out = aligned(n, dtype()) if out is None else out
     for_chunks(lambda low, high: values_range(values, low, high, out.dtype, out[low:high]), n)
     return out
 

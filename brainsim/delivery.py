@@ -103,6 +103,7 @@ class Bundle:
     packed: bool = True  # delay and receiver in one word
     listed: bool = False  # a host run delivers from the list of spikes, not from one number per source
     why: str = ""
+    laid: Any = None  # weights in operator order, shared with the parameters that are views of it
 
     @property
     def tag(self):

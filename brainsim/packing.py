@@ -64,32 +64,47 @@ def pack(bundle: Bundle, n_sources: int, n_receive: int) -> dict:
         must be permuted: the place of every edge in the concatenation of the projections.
     """
     sides = [(p.projection.edges, p.source) for p in bundle.parts]
-    made = {"indices": aligned(bundle.n_edges, np.int32)}
+    starts, n_edges = places(bundle)
+    made = {"indices": aligned(n_edges, np.int32)}
     if bundle.merged:
         indptr, shifts = merge_rows(sides, n_sources)
         if bundle.per_edge and len(sides) > 1:
             made["order"] = aligned(bundle.n_edges, np.int32)
         made["parts"] = np.array([[0, n_sources, 0]], np.int32)
     else:
-        indptr, made["parts"] = _rows_in_parts(sides)
+        indptr, made["parts"] = _rows_in_parts(sides, starts, n_edges)
         shifts = None
     if not bundle.packed:
-        made["delays"] = aligned(bundle.n_edges, np.int32)
-    first = 0
-    for k, part in enumerate(bundle.parts):
+        made["delays"] = aligned(n_edges, np.int32)
+        made["delays"][:] = 0
+    for k, (part, first) in enumerate(zip(bundle.parts, starts)):
         _fill(bundle, part, made, first, None if shifts is None else shifts[k], n_receive)
-        first += part.n_edges
+        end = starts[k + 1] if k + 1 < len(starts) else n_edges
+        made["indices"][first + part.n_edges : end] = n_receive - 1  # of the last block, as the end of a row must be
     made["indptr"] = _divide(bundle, indptr, made["indices"], n_receive)
     return made
 
 
-def _rows_in_parts(sides):
-    counts = [e.indptr[1:] - e.indptr[:-1] for e, _ in sides]
+def places(bundle: Bundle) -> tuple[list[int], int]:
+    """First edge of every part in the arrays of a bundle, and their length.
+
+    In parts, a part starts at a multiple of 64 bytes, so that the weights of a projection can be a view of those of
+    the bundle. What fills the gap belongs to the last row before it and has weight 0.
+    """
+    step, starts, n = 1 if bundle.merged else 16, [], 0
+    for part in bundle.parts:
+        starts.append(n)
+        n += -(-part.n_edges // step) * step
+    return starts, n
+
+
+def _rows_in_parts(sides, starts, n_edges):
     table, row = [], 0
     for edges, source in sides:
         table.append((source, edges.n_pre, row))
         row += edges.n_pre
-    return np.concatenate([[0], np.cumsum(np.concatenate(counts))]), np.asarray(table, np.int32)
+    pointers = [e.indptr[:-1] + first for (e, _), first in zip(sides, starts)]
+    return np.concatenate([*pointers, [n_edges]]), np.asarray(table, np.int32)
 
 
 def _fill(bundle, part, made, first, shift, n_receive):

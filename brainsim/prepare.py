@@ -11,6 +11,7 @@ from .coupling import weighted_sums
 from .declare import Const
 from .errors import CompileError
 from .method import environment_names
+from .packing import places
 from .program import Program, dtype, expand_group, expand_slot, expand_terminal, map_cells
 
 
@@ -44,8 +45,12 @@ def derive(program: Program, params: dict) -> dict:
     return out
 
 
-def prepare(program: Program, topology: dict, params: dict) -> dict:
-    """Everything the loop reads that does not change in it; differentiable in the parameters."""
+def prepare(program: Program, topology: dict, params: dict, laid: frozenset = frozenset()) -> dict:
+    """Everything the loop reads that does not change in it; differentiable in the parameters.
+
+    Args:
+        laid: tags of bundles whose weights lie in operator order already; they are left out.
+    """
     params = derive(program, params)
     layout = program.layout
     bound = {f"group{g.index}": expand_group(g, params) for g in layout.groups}
@@ -54,7 +59,7 @@ def prepare(program: Program, topology: dict, params: dict) -> dict:
     bound.update({e.tag: _expand_edges(e, params, topology) for e in program.edge_blocks})
     ready = {
         "bound": bound,
-        "weights": _weights(program, topology, params, bound),
+        "weights": _weights(program, topology, params, laid),
         "drive_weights": _drive_weights(program, params),
         "inputs": {
             g.index: {n: jnp.asarray(i.default, dtype()) for n, i in g.model.__inputs__.items()} for g in layout.groups
@@ -94,9 +99,11 @@ def effective_weight(program, cls, w, values, key, n):
     return one(w, values) if scalar else map_cells(one, n, w, values)
 
 
-def _weights(program, topology, params, bound):
+def _weights(program, topology, params, laid):
     out = procedural_calls.weights(program, params, _at_arrival, effective_weight)
     for b in program.bundles:
+        if b.tag in laid:
+            continue
         weights = []
         for part in b.parts:
             cls, leaf = program.weights[part.name]
@@ -108,8 +115,7 @@ def _weights(program, topology, params, bound):
                 w = effective_weight(program, cls, w, values, part.key, part.n_edges if b.per_edge else n)
             weights.append(w)
         if b.per_edge:
-            whole = [jnp.broadcast_to(w, (p.n_edges,)) for w, p in zip(weights, b.parts)]
-            edge = whole[0] if len(whole) == 1 else jnp.concatenate(whole)
+            edge = _side_by_side(b, weights)
             order = topology[b.tag].get("order")
             out[b.tag] = {"edge": edge if order is None else edge[order]}
         else:
@@ -122,6 +128,42 @@ def _weights(program, topology, params, bound):
     for e in program.edge_blocks:
         out[e.tag] = {"edge": params[program.weights[e.projection][1]]}
     return out
+
+
+def _side_by_side(bundle, weights):
+    """Weights of all edges of a bundle, with zeros in the gaps between its parts."""
+    starts, n = places(bundle)
+    pieces = []
+    for w, part, first, end in zip(weights, bundle.parts, starts, [*starts[1:], n]):
+        pieces.append(jnp.broadcast_to(w, (part.n_edges,)))
+        if end - first > part.n_edges:
+            pieces.append(jnp.zeros((end - first - part.n_edges,), w.dtype))
+    return pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces)
+
+
+def laid_weights(program, params) -> dict:
+    """Weights that the host has laid out already: tag -> (weights, the parameters they were made of)."""
+    out = {}
+    for b in program.bundles:
+        whole, b.laid = b.laid, None
+        names = {program.weights[p.name][1] for p in b.parts}
+        if whole is None or len(names) < len(b.parts) or names & set(program.derived) or not _keeps_weights(program, b):
+            continue
+        if all(params[n].ndim for n in names):
+            out[b.tag] = jax.device_put(whole), {n: params[n] for n in names}
+    return out
+
+
+def _keeps_weights(program, bundle) -> bool:
+    """Whether the weights of a bundle are those of its projections as they are: `on_pre` gives `w` unchanged."""
+    for part in bundle.parts:
+        cls, slot = program.weights[part.name][0], program.layout.slot_of[part.name]
+        values = {k: jnp.zeros(()) for k in slot.leaves}
+        one = lambda w, cls=cls, values=values, key=part.key: effective_weight(program, cls, w, values, key, 1)
+        jaxpr = jax.make_jaxpr(one)(jnp.zeros((), dtype())).jaxpr
+        if jaxpr.outvars[0] is not jaxpr.invars[0]:
+            return False
+    return True
 
 
 def _scale(receiver, bundle, weights):

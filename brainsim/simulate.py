@@ -21,7 +21,7 @@ from .feeds import carried, drives_of, known_feeds, seed_words
 from .finiteness import finite, which_is_not
 from .grid import to_steps
 from .network import Network
-from .prepare import initial_state, prepare
+from .prepare import initial_state, laid_weights, prepare
 from .program import Program, dtype
 from .progress import Progress
 from .record import Recorder, TracedResult, TracedTrace, check_memory, resolve
@@ -55,14 +55,17 @@ class Simulation:
 
     def __init__(self, net, program: Program, topology, params, recorders: list[Recorder]):
         self.network, self.program, self.recorders = net, program, recorders
-        self.topology = jax.tree.map(jnp.asarray, topology)
-        self.params = {k: jnp.asarray(v, dtype()) for k, v in params.items() if k not in program.derived}
+        self.topology = jax.tree.map(jax.device_put, topology)  # shares the memory of aligned arrays
+        self.params = {k: _on_device(v) for k, v in params.items() if k not in program.derived}
+        self._laid = laid_weights(program, self.params)
         self.specs = bound_specs(net, program, params)
         self.compiled_for = dtype()
         self.feeds = known_feeds(program)
         self.chunk = Chunk(program, self.feeds, recorders)
         self._state, self._last = None, None
-        self._prepare = jax.jit(lambda topology, params: prepare(self.program, topology, params))
+        self._prepare = jax.jit(
+            lambda topology, params, laid=frozenset(): prepare(self.program, topology, params, laid), static_argnums=2
+        )
         self._start = jax.jit(lambda params, drives: self._initial(params, drives))
 
     @property
@@ -229,7 +232,10 @@ class Simulation:
             return self._prepare(self.topology, params)  # arrays of NumPy may change in place
         if self._last is None or any(params[k] is not x for k, x in self._last[0].items()):
             self._last = None  # frees the memory first
-            self._last = dict(params), self._prepare(self.topology, params)
+            laid = {tag: w for tag, (w, names) in self._laid.items() if all(params[n] is x for n, x in names.items())}
+            ready = self._prepare(self.topology, params, frozenset(laid))
+            ready["weights"].update({tag: {"edge": w} for tag, w in laid.items()})
+            self._last = dict(params), ready
         return self._last[1]
 
     def _part(self, buffers, first, done, steps) -> Result:
@@ -256,7 +262,8 @@ class Simulation:
         low, high = 0, steps
 
         def run(n):
-            return self.chunk.run(self.topology, ready, state, drives, seed, self.chunk.buffers(), np.int32(n), np.int32(0))
+            buffers = self.chunk.buffers()
+            return self.chunk.run(self.topology, ready, state, drives, seed, buffers, np.int32(n), np.int32(0))
 
         while high - low > 1:
             middle = (low + high) // 2
@@ -333,6 +340,12 @@ class _Kept:
             self.writer.close(complete=meta["complete"], meta=meta, summaries=summaries)
             return Result.load(self.writer.path)
         return Result.join(self.parts) if self.parts else None
+
+
+def _on_device(value):
+    """A parameter as a jax array, which shares the memory of large arrays that compiling has made."""
+    value = np.asarray(value, dtype())
+    return jax.device_put(value) if value.size > 2**20 else jnp.asarray(value)
 
 
 def _is_traced(tree) -> bool:

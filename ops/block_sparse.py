@@ -30,7 +30,7 @@ def event_blocks(spikes, blocks, block_indptr, block_indices, *, n_post, active=
         block_indices: (n_blocks,) int32 in [0, ceil(n_post / b_post)), the column of every block.
         n_post: number of targets, static.
         active: (n_pre,) bool, rows whose derivative by `spikes` is wanted; elsewhere it is zero. Default: all.
-        backend: "native", "xla" or "reference" for this call; default: by platform or BRAINSIM_OPS.
+        backend: "native", "xla" or "reference" for this call ("pallas": xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         (n_post,) in the wider dtype of spikes and blocks; bool spikes: the dtype of the blocks. bfloat16 blocks are

@@ -29,7 +29,7 @@ def event_csc(spikes, weights, indptr, indices, *, active=None, backend=None):
         indptr: (n_post + 1,) int32, rising from 0 to n_edges: the edges of one target after the other.
         indices: (n_edges,) int32 sources in [0, n_pre).
         active: (n_pre,) bool, sources whose derivative by `spikes` is wanted; elsewhere it is zero. Default: all.
-        backend: "native", "xla" or "reference" for this call; default: by platform or BRAINSIM_OPS.
+        backend: "native", "xla" or "reference" for this call ("pallas": xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         (n_post,) in the wider dtype of spikes and weights; bool spikes: the dtype of the weights. bfloat16 weights are

@@ -33,7 +33,7 @@ def event_dense(spikes, matrix, *, active=None, backend=None):
         spikes: (n_pre,) bool, float32 or float64.
         matrix: (n_pre, n_post) float32, float64 or bfloat16.
         active: (n_pre,) bool, rows whose derivative by `spikes` is wanted; elsewhere it is zero. Default: all.
-        backend: "native", "xla" or "reference" for this call; default: by platform or BRAINSIM_OPS.
+        backend: "native", "xla" or "reference" for this call ("pallas": xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         (n_post,) in the wider dtype of spikes and matrix; bool spikes: the dtype of the matrix. A bfloat16 matrix is

@@ -31,6 +31,9 @@ def density_costs(n_pre, n_post, n_edges, activity, *, block_entries=None):
 
     Raises:
         ValueError: a number is negative, or activity outside [0, 1].
+
+    >>> {form: round(us) for form, us in density_costs(4000, 4000, 320_000, 0.001).items()}
+    {'csr': 2, 'csc': 225, 'dense': 3}
     """
     sizes = (n_pre, n_post, n_edges, 0 if block_entries is None else block_entries)
     if min(sizes) < 0 or not 0 <= activity <= 1 or math.isnan(activity):

@@ -11,9 +11,25 @@ import warnings
 
 from . import native
 
-OPERATORS = ("event_csr", "ring_deliver", "gather_csr", "ring_gather", "edge_outer", "map_scalars", "random")
-# those with pallas forms
-KERNELS = ("event_csr", "event_fan_out", "ring_deliver", "gather_csr", "ring_gather", "edge_outer")
+# those with pallas forms; `event_fan_out` and `deliver_list` are calls of `event_csr` and `ring_deliver` there
+KERNELS = ("event_csr", "event_fan_out", "ring_deliver", "deliver_list", "gather_csr", "ring_gather", "edge_outer")
+# those whose oracle is a test in NumPy or jax: their reference form is the xla one
+NO_REFERENCE = ("update_rows", "update_columns", "map_scalars", "random")
+OPERATORS = (
+    *KERNELS,
+    "event_csc",
+    "event_fan_in",
+    "event_dense",
+    "event_blocks",
+    "window_gather",
+    "event_procedural",
+    "ring_deliver_procedural",
+    "gather_procedural",
+    "compact",
+    "push_list",
+    "append_list",
+    *NO_REFERENCE,
+)
 PALLAS = ("pallas", "pallas_deterministic")
 BACKENDS = ("reference", "xla", "native", *PALLAS)
 GPUS = ("cuda", "rocm")
@@ -111,7 +127,11 @@ def backends() -> dict[str, dict[str, str]]:
     """What can run here: {operator: {backend: "available ..." or "not available: reason"}}, initialising no device.
 
     The key `"choice"` holds what an unforced (or, with BRAINSIM_OPS, the forced) program gets on `"cpu"`, `"gpu"` and
-    `"other"` platforms. Imports numba and Pallas to see whether they work.
+    `"other"` platforms: on a GPU that is where the operator has a form of that kind, else xla. Imports numba and Pallas
+    to see whether they work.
+
+    >>> backends()["event_csc"]["pallas"]
+    'the same as xla (no kernel of its own)'
     """
     reason, no_kernels = native.why_not(), _why_not_pallas("gpu")
     where = "gpu; on the cpu in interpret mode, for tests"
@@ -127,6 +147,8 @@ def backends() -> dict[str, dict[str, str]]:
     table = {operator: dict(state) for operator in OPERATORS}
     for operator in set(OPERATORS) - set(KERNELS):
         table[operator] |= dict.fromkeys(PALLAS, "the same as xla (no kernel of its own)")
+    for operator in NO_REFERENCE:
+        table[operator]["reference"] = "the same as xla (no dense form of its own)"
     on_gpu = "xla" if no_kernels else "pallas"
     table["choice"] = {
         "cpu": on_cpu,

@@ -18,7 +18,7 @@ import llvmlite.ir as ir
 import numpy as np
 from jax.extend import core
 
-from . import scalar_graph
+from . import parallel, scalar_graph
 from .emit_handler import WORDS, Handler, Side
 from .emit_lanes import I32, I64, Lanes, memory_type
 from .emit_rules import EMIT
@@ -132,6 +132,11 @@ def _width(jaxpr, size):
     return (4 if size == 64 else 2) * size // widest
 
 
+def _registers(size):
+    """Registers that the widest value of a block takes: see `_width`, and `_machine` for the registers in use."""
+    return (4 if size == 64 else 2) * size // min(size, 32)
+
+
 def _address(b, table, i, kind):
     """Pointer of type `kind` from entry i of a table of addresses."""
     return b.inttoptr(b.load(b.gep(table, [I64(i)])), kind.as_pointer())
@@ -150,16 +155,19 @@ def _store(g, value, pointer, dtype):
 
 
 def _cells(module, jaxpr, mapped, summed, width, has_fma):
-    """void cells(addresses of operands, addresses of results, number of blocks >= 1, number of cells in them).
+    """void cells(addresses of operands, addresses of results, first block, end of blocks > first, number of cells).
 
     The address of a summed result is that of one block, to which the cells of every block are added.
+
+    Returns:
+        The function and how many instructions it has per block.
     """
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORDS, WORDS, I64, I64]), "cells")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORDS, WORDS, I64, I64, I64]), "cells")
     function.linkage = "internal"
     function.attributes.add("noinline")
     start, loop, end = (function.append_basic_block(name) for name in ("start", "loop", "end"))
     before, inside = Lanes(ir.IRBuilder(start), 0, has_fma), Lanes(ir.IRBuilder(loop), width, has_fma)
-    ins, outs, blocks, n = function.args
+    ins, outs, begin, blocks, n = function.args
     block = inside.b.phi(I64)
     first = inside.b.mul(block, I64(width))
     walk = _Walk(before, inside)
@@ -181,10 +189,10 @@ def _cells(module, jaxpr, mapped, summed, width, has_fma):
     following = inside.b.add(block, I64(1))
     inside.b.cbranch(inside.b.icmp_signed("<", following, blocks), loop, end)
     before.b.branch(loop)
-    block.add_incoming(I64(0), start)
+    block.add_incoming(begin, start)
     block.add_incoming(following, loop)
     ir.IRBuilder(end).ret_void()
-    return function
+    return function, len(loop.instructions)
 
 
 def _counted(g, left):
@@ -207,14 +215,15 @@ def text_of(jaxpr, mapped, summed, whole) -> str:
     module = ir.Module("cells")
     module.triple = llvm.get_default_triple()
     width = _width(jaxpr, size)
-    cells = _cells(module, jaxpr, mapped, summed, width, has_fma)
+    cells, instructions = _cells(module, jaxpr, mapped, summed, width, has_fma)
     operands = [
         Side(np.dtype(v.aval.dtype), bool(m), tuple(w), max(m - VIEW, 0), m >= VIEW)
         for v, m, w in zip(jaxpr.invars, mapped, whole)
     ]
     every = tuple(True for _ in whole[0])
     results = [Side(np.dtype(a.aval.dtype), not s, every) for a, s in zip(jaxpr.outvars, summed)]
-    Handler(module, cells, operands, results, width).emit()
+    registers = _registers(size)
+    Handler(module, cells, operands, results, width, instructions * registers).emit()
     return str(module)
 
 
@@ -224,6 +233,7 @@ def _compile(text):
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True
     )
+    parallel.address()  # the handler calls it by name
     module = llvm.parse_assembly(text)
     module.verify()
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))

@@ -8,11 +8,18 @@ from typing import NamedTuple
 import llvmlite.ir as ir
 import numpy as np
 
-from . import native
+from . import native, parallel
 from .emit_lanes import I8, I32, I64, memory_type
 
 BYTES, WORDS = I8.as_pointer(), I64.as_pointer()
 ARGUMENTS, RESULTS = 9, 14  # words of the call frame
+
+
+LINE = 64  # cells: a cache line of the narrowest type, so that no two ranges write to one
+RANGES = 16  # of a kernel with sums
+# Vector operations, two or so per cycle. SPLIT_WORK: below, a helper comes too late to be of use.
+SPLIT_WORK, RANGE_WORK = 200_000, 50_000
+HEAD = 4  # words of a call before the sizes of the batch: frame, cells, elements, elements per task
 
 
 class Side(NamedTuple):
@@ -23,6 +30,38 @@ class Side(NamedTuple):
     whole: tuple[bool, ...]
     start: int = 0  # first cell within a longer array
     is_view: bool = False
+
+
+def _internal(module, name, *kinds):
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "internal"
+    return function
+
+
+def _smaller(b, x, y):
+    return b.select(b.icmp_signed("<", x, y), x, y)
+
+
+def _table(b, words, room=None):
+    """Words on the stack."""
+    table = (room or b.alloca)(I64, len(words))
+    for i, word in enumerate(words):
+        b.store(word, b.gep(table, [I64(i)]))
+    return table
+
+
+def _count(b, first, end, body):
+    """body(i) for i in first ... end - 1, of which there is one."""
+    begin, loop, after = b.block, b.append_basic_block(), b.append_basic_block()
+    b.branch(loop)
+    b.position_at_end(loop)
+    i = b.phi(I64)
+    body(i)
+    following = b.add(i, I64(1))
+    i.add_incoming(first, begin)
+    i.add_incoming(following, b.block)
+    b.cbranch(b.icmp_signed("<", following, end), loop, after)
+    b.position_at_end(after)
 
 
 def _answer_query(b, frame):
@@ -39,91 +78,185 @@ def _answer_query(b, frame):
             b.ret(I64(0))
 
 
-class Handler:
-    """Emits int64 handler(frame)."""
+def _called(b, function, *arguments):
+    """Arguments of `parallel.LOOP` that stand for a function and what it reads, after the frame."""
+    return [b.ptrtoint(x, I64) for x in (function, *arguments)]
 
-    def __init__(self, module, cells, operands, results, width):
-        self.cells, self.operands, self.results, self.width = cells, operands, results, width
-        self.function = ir.Function(module, ir.FunctionType(I64, [WORDS]), "handler")
-        self.b = ir.IRBuilder(self.function.append_basic_block())
+
+class Handler:
+    """Emits int64 handler(frame).
+
+    Large calls run on several threads (`parallel.py`): the whole blocks of an element in ranges, or, where an element
+    is small, groups of elements. Sums over cells are added per range, then range by range. Ranges depend on the number
+    of cells and the kernel alone, hence so do the bits.
+
+    Args:
+        cells: the kernel of `emit.py`.
+        operands, results: one `Side` each.
+        width: cells per block.
+        work: vector operations per block, about.
+    """
+
+    def __init__(self, module, cells, operands, results, width, work):
+        self.module, self.cells, self.operands, self.results, self.width = module, cells, operands, results, width
+        self.axes = len(results[0].whole)
+        self.is_summing = not all(x.has_cells for x in results)
+        line = max(1, LINE // width)
+        self.range_blocks = -(-RANGE_WORK // (work * line)) * line
+        self.split_blocks = max(-(-SPLIT_WORK // work), 2 * self.range_blocks)
+        kind = ir.FunctionType(ir.VoidType(), [WORDS, I64, I64, I64])
+        self.loop = ir.Function(module, kind, parallel.LOOP)
 
     def emit(self):
-        b, (frame,) = self.b, self.function.args
-        self.ins, self.outs = b.alloca(I64, len(self.operands)), b.alloca(I64, len(self.results))
-        room = lambda side: b.alloca(ir.VectorType(memory_type(side.dtype), self.width))
-        self.spare_in = [room(x) if x.has_cells else None for x in self.operands]
-        self.spare_out = [room(x) for x in self.results]
+        self.range = self.range_function()
+        self.element = self.element_function()
+        function = ir.Function(self.module, ir.FunctionType(I64, [WORDS]), "handler")
+        b, (frame,) = ir.IRBuilder(function.append_basic_block()), function.args
         _answer_query(b, frame)
-        buffers_in, buffers_out = self.buffers(frame, ARGUMENTS), self.buffers(frame, RESULTS)
-        axes = len(self.results[0].whole)
-        sizes = [self.dim(buffers_out[0], a) for a in range(axes)]
+        buffers_in, buffers_out = self.buffers(b, frame, ARGUMENTS), self.buffers(b, frame, RESULTS)
+        sizes = [self.dim(b, buffers_out[0], a) for a in range(self.axes)]
         sides = (*zip(buffers_in, self.operands), *zip(buffers_out, self.results))
-        n = self.dim(next(x for x, side in sides if side.has_cells and not side.is_view), axes)
-        tables = (
-            (self.ins, self.operands, [self.data(x) for x in buffers_in]),
-            (self.outs, self.results, [self.data(x) for x in buffers_out]),
-        )
-        if axes:
-            self.over_batch(sizes, n, tables)
+        n = self.dim(b, next(x for x, side in sides if side.has_cells and not side.is_view), self.axes)
+        total = I64(1)
+        for size in sizes:
+            total = b.mul(total, size)
+        data = [b.load(b.gep(x, [I64(3)])) for x in (*buffers_in, *buffers_out)]
+        blocks = b.udiv(b.add(n, I64(self.width - 1)), I64(self.width))
+        group = b.add(b.udiv(I64(self.range_blocks), blocks), I64(1))
+        call = _table(b, [b.ptrtoint(frame, I64), n, total, group, *sizes, *data])
+        if self.axes:
+            self.over_batch(b, frame, call, blocks, total, group)
         else:
-            self.element([], n, tables, [])
+            b.call(self.element, [call, I64(0)])
         b.ret(I64(0))
 
-    def buffers(self, frame, side):
-        b, count = self.b, len(self.operands if side == ARGUMENTS else self.results)
+    def buffers(self, b, frame, side):
+        count = len(self.operands if side == ARGUMENTS else self.results)
         every = b.inttoptr(b.load(b.gep(frame, [I64(side)])), WORDS)
         return [b.inttoptr(b.load(b.gep(every, [I64(k)])), WORDS) for k in range(count)]
 
-    def data(self, buffer):
-        return self.b.load(self.b.gep(buffer, [I64(3)]))
-
-    def dim(self, buffer, axis):
-        b = self.b
+    def dim(self, b, buffer, axis):
         return b.load(b.gep(b.inttoptr(b.load(b.gep(buffer, [I64(5)])), WORDS), [I64(axis)]))
 
-    def over_batch(self, sizes, n, tables):
-        """The kernel for each element of the batch, the last axis fastest; every size is at least 1."""
-        b, total = self.b, I64(1)
-        for size in sizes:
-            total = b.mul(total, size)
-        begin, loop, end = b.block, self.function.append_basic_block(), self.function.append_basic_block()
-        b.branch(loop)
-        b.position_at_end(loop)
-        flat = b.phi(I64)
-        flat.add_incoming(I64(0), begin)
+    def over_batch(self, b, frame, call, blocks, total, group):
+        """Every element of the batch, the last axis fastest; every size is at least 1."""
+        function = _internal(self.module, "elements", I64, I64)
+        inside = ir.IRBuilder(function.append_basic_block())
+        mine, (_, _, of, per) = inside.inttoptr(function.args[0], WORDS), self.head(inside, function.args[0])
+        first = inside.mul(function.args[1], per)
+        _count(inside, first, _smaller(inside, inside.add(first, per), of), lambda i: inside.call(self.element, [mine, i]))
+        inside.ret_void()
+        # an element that is large enough uses the threads itself
+        large = b.icmp_signed(">=", b.mul(blocks, total), I64(self.split_blocks))
+        small = b.icmp_signed("<=", blocks, I64(self.split_blocks))
+        with b.if_else(b.and_(large, small)) as (then, otherwise):
+            with then:
+                tasks = b.udiv(b.add(total, b.sub(group, I64(1))), group)
+                b.call(self.loop, [frame, *_called(b, function, call), tasks])
+            with otherwise:
+                _count(b, I64(0), total, lambda i: b.call(self.element, [call, i]))
+
+    def head(self, b, address):
+        """frame, number of cells, of elements, of elements per task."""
+        return [b.load(b.gep(b.inttoptr(address, WORDS), [I64(i)])) for i in range(HEAD)]
+
+    def element_function(self):
+        """void element(call, flat): the kernel over all cells of one element of the batch."""
+        function = _internal(self.module, "element", WORDS, I64)
+        b, (call, flat) = ir.IRBuilder(function.append_basic_block()), function.args
+        self.b, self.ins, self.outs = b, b.alloca(I64, len(self.operands)), b.alloca(I64, len(self.results))
+        room = lambda side: b.alloca(ir.VectorType(memory_type(side.dtype), self.width))
+        self.spare_in = [room(x) if x.has_cells else None for x in self.operands]
+        self.spare_out = [room(x) for x in self.results]
+        words = [b.load(b.gep(call, [I64(i)])) for i in range(HEAD + self.axes + len(self.operands) + len(self.results))]
+        frame, n = b.inttoptr(words[0], WORDS), words[1]
+        sizes, bases = words[HEAD : HEAD + self.axes], words[HEAD + self.axes :]
         digits, rest = [], flat
         for size in sizes[::-1]:
             digits.insert(0, b.urem(rest, size))
             rest = b.udiv(rest, size)
-        self.element(sizes, n, tables, digits)
-        following = b.add(flat, I64(1))
-        flat.add_incoming(following, b.block)
-        b.cbranch(b.icmp_signed("<", following, total), loop, end)
-        b.position_at_end(end)
-
-    def element(self, sizes, n, tables, digits):
-        """The kernel over all cells of one element of the batch."""
-        b = self.b
-        addresses = [
-            [self.address(base, side, sizes, n, digits) for base, side in zip(bases, sides)]
-            for _, sides, bases in tables
-        ]
-        for (table, sides, _), each in zip(tables, addresses):
-            for k, (side, address) in enumerate(zip(sides, each)):
-                if table is self.outs and not side.has_cells:
-                    b.store(ir.Constant(self.spare_out[k].type.pointee, None), self.spare_out[k])
-                    address = b.ptrtoint(self.spare_out[k], I64)
-                b.store(address, b.gep(table, [I64(k)]))
+        sides = (*self.operands, *self.results)
+        addresses = [self.address(base, side, sizes, n, digits) for base, side in zip(bases, sides)]
+        results = addresses[len(self.operands) :]
+        self.fill_tables(addresses[: len(self.operands)], results)
         blocks = b.sdiv(n, I64(self.width))
-        with b.if_then(b.icmp_signed(">", blocks, I64(0))):
-            b.call(self.cells, [self.ins, self.outs, blocks, n])
+        self.whole_blocks(frame, blocks, n)
         done = b.mul(blocks, I64(self.width))
         with b.if_then(b.icmp_signed("<", done, n)):
             self.last_block(done, b.sub(n, done))
-        for spare, side, address in zip(self.spare_out, self.results, addresses[1]):
+        for spare, side, address in zip(self.spare_out, self.results, results):
             if not side.has_cells:
                 total = self.sum_of_lanes(b.load(spare))
                 b.store(total, b.inttoptr(address, memory_type(side.dtype).as_pointer()))
+        b.ret_void()
+        return function
+
+    def fill_tables(self, operands, results):
+        """Addresses for the kernel; a sum over cells starts at 0."""
+        b = self.b
+        for k, address in enumerate(operands):
+            b.store(address, b.gep(self.ins, [I64(k)]))
+        for k, (side, spare, address) in enumerate(zip(self.results, self.spare_out, results)):
+            if not side.has_cells:
+                b.store(ir.Constant(spare.type.pointee, None), spare)
+                address = b.ptrtoint(spare, I64)
+            b.store(address, b.gep(self.outs, [I64(k)]))
+
+    def whole_blocks(self, frame, blocks, n):
+        b = self.b
+        with b.if_else(b.icmp_signed(">", blocks, I64(self.split_blocks)), likely=False) as (then, otherwise):
+            with then:
+                self.split(frame, blocks, n)
+            with otherwise, b.if_then(b.icmp_signed(">", blocks, I64(0))):
+                b.call(self.cells, [self.ins, self.outs, I64(0), blocks, n])
+
+    def split(self, frame, blocks, n):
+        """The whole blocks in ranges, by tasks; then the sums of the ranges, one after the other."""
+        b, per = self.b, I64(self.range_blocks)
+        if self.is_summing:  # as many ranges as there is room for sums
+            per = b.udiv(b.add(blocks, I64(RANGES - 1)), I64(RANGES))
+        tasks = b.udiv(b.add(blocks, b.sub(per, I64(1))), per)
+        parts = [None if x.has_cells else self.at_entry(s.type.pointee, RANGES) for x, s in self.sums()]
+        tables = [b.ptrtoint(x, I64) for x in (self.ins, self.outs)]
+        rooms = [b.ptrtoint(x, I64) for x in parts if x is not None]
+        call = _table(b, [*tables, blocks, n, per, *rooms], self.at_entry)
+        b.call(self.loop, [frame, *_called(b, self.range, call), tasks])
+        for (_, spare), part in zip(self.sums(), parts):
+            if part is not None:
+                _count(b, I64(0), tasks, lambda i: b.store(b.fadd(b.load(spare), b.load(b.gep(part, [i]))), spare))  # noqa: B023
+
+    def sums(self):
+        return zip(self.results, self.spare_out)
+
+    def at_entry(self, kind, size):
+        with self.b.goto_entry_block():  # elsewhere the stack would grow at run time
+            return self.b.alloca(kind, size)
+
+    def range_function(self):
+        """void range(call, i): the kernel over the blocks of one range, with sums of its own."""
+        function = _internal(self.module, "range", I64, I64)
+        b, (call, i) = ir.IRBuilder(function.append_basic_block()), function.args
+        words, kinds = b.inttoptr(call, WORDS), [None if x.has_cells else x.dtype for x in self.results]
+        rooms = sum(x is not None for x in kinds)
+        ins, outs, blocks, n, per, *rooms = (b.load(b.gep(words, [I64(k)])) for k in range(5 + rooms))
+        ins, outs = b.inttoptr(ins, WORDS), b.inttoptr(outs, WORDS)
+        returns = []
+        if self.is_summing:
+            table = [b.load(b.gep(outs, [I64(k)])) for k in range(len(kinds))]
+            for k, dtype in enumerate(kinds):
+                if dtype is not None:
+                    kind = ir.VectorType(memory_type(dtype), self.width)
+                    own = b.alloca(kind)  # not side by side with that of another thread
+                    b.store(ir.Constant(kind, None), own)
+                    table[k] = b.ptrtoint(own, I64)
+                    returns.append((own, b.gep(b.inttoptr(rooms[len(returns)], kind.as_pointer()), [i])))
+            outs = _table(b, table)
+        first = b.mul(i, per)
+        b.call(self.cells, [ins, outs, first, _smaller(b, b.add(first, per), blocks), n])
+        for own, room in returns:
+            b.store(b.load(own), room)
+        b.ret_void()
+        return function
 
     def address(self, base, side, sizes, n, digits):
         b, stride, offset = self.b, n if side.has_cells else I64(1), I64(side.start)
@@ -161,6 +294,6 @@ class Handler:
             else:
                 returns.append((outside, inside, size))
             b.store(b.ptrtoint(spare, I64), entry)
-        b.call(self.cells, [self.ins, self.outs, I64(1), left])
+        b.call(self.cells, [self.ins, self.outs, I64(0), I64(1), left])
         for outside, inside, size in returns:
             b.call(copy, [outside, inside, size, ir.IntType(1)(0)])

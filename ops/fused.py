@@ -46,7 +46,7 @@ def map_scalars(function, n, *args, donate=(), backend=None):
         donate: pairs (leaf of args, leaf of the result), both numbered in flattening order, that may use the same
             memory: the old and the new value of a state. Both have shape (n,) and one dtype. In the carry of a loop
             they are updated in place; the caller's array never changes.
-        backend: "native", "xla" or "reference" (the same as "xla" here); default: by platform or BRAINSIM_OPS.
+        backend: "native" or "xla" ("reference" and "pallas" mean xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         The pytree of results, leaves of shape (n,).

@@ -26,7 +26,8 @@ def event_csr(spikes, weights, indptr, indices, *, n_post, active=None, backend=
         n_post: number of targets, static.
         active: (n_pre,) bool, rows whose derivative by `spikes` is wanted, for instance where the surrogate derivative
             is not zero; elsewhere it is returned as zero and costs nothing. Default: all.
-        backend: "native", "xla" or "reference" for this call; default: by platform or BRAINSIM_OPS.
+        backend: "native", "xla", "reference", "pallas" or "pallas_deterministic" for this call; default: by platform
+            or BRAINSIM_OPS (`dispatch.py`).
 
     Returns:
         (n_post,) in the wider dtype of spikes and weights; bool spikes: the dtype of the weights. bfloat16 weights are
@@ -89,6 +90,14 @@ def ring_deliver(ring, spikes, weights, indptr, indices, delays, step, *, active
     Raises:
         ValueError: a shape or dtype does not fit (while tracing).
         jax.errors.JaxRuntimeError: an edge points outside (native form only; the others drop it).
+
+    >>> import jax.numpy as jnp
+    >>> indptr, indices, delays = (jnp.array(a, jnp.int32) for a in ([0, 2], [0, 1], [1, 3]))
+    >>> ring_deliver(jnp.zeros((4, 2)), jnp.array([True]), 0.5, indptr, indices, delays, 2)  # slots 3 and 5 % 4
+    Array([[0. , 0. ],
+           [0. , 0.5],
+           [0. , 0. ],
+           [0.5, 0. ]], dtype=float32)
     """
     what = "ring_deliver"
     ring = arguments.ring_of(what, ring)
@@ -117,7 +126,7 @@ def gather_csr(x, weights, indptr, indices, *, backend=None):
 
     Raises:
         ValueError: a shape or dtype does not fit (while tracing).
-        jax.errors.JaxRuntimeError: an edge points outside (native form only).
+        jax.errors.JaxRuntimeError: an edge points outside (native form only; the others drop it).
 
     >>> import jax.numpy as jnp
     >>> indptr, indices = jnp.array([0, 2, 3], jnp.int32), jnp.array([0, 1, 1], jnp.int32)
@@ -149,7 +158,13 @@ def ring_gather(ring, weights, indptr, indices, delays, step, *, backend=None):
 
     Raises:
         ValueError: a shape or dtype does not fit (while tracing).
-        jax.errors.JaxRuntimeError: an edge points outside (native form only).
+        jax.errors.JaxRuntimeError: an edge points outside (native form only; the others drop it).
+
+    >>> import jax.numpy as jnp
+    >>> history = jnp.array([[0.0], [10.0], [20.0], [30.0]])  # the value of step t in slot t
+    >>> indptr, indices, delays = (jnp.array(a, jnp.int32) for a in ([0, 2], [0, 0], [-1, -3]))
+    >>> ring_gather(history, 1.0, indptr, indices, delays, 3)  # the values of steps 2 and 0
+    Array([20.], dtype=float32)
     """
     what = "ring_gather"
     ring = arguments.ring_of(what, ring)
@@ -173,7 +188,12 @@ def edge_outer(spikes, x, indptr, indices, *, backend=None):
 
     Raises:
         ValueError: a shape or dtype does not fit (while tracing).
-        jax.errors.JaxRuntimeError: an edge points outside (native form only).
+        jax.errors.JaxRuntimeError: an edge points outside (native form only; the others give zero).
+
+    >>> import jax.numpy as jnp
+    >>> indptr, indices = jnp.array([0, 2, 3], jnp.int32), jnp.array([0, 1, 1], jnp.int32)
+    >>> edge_outer(jnp.array([True, False]), jnp.array([0.5, 2.0]), indptr, indices)
+    Array([0.5, 2. , 0. ], dtype=float32)
     """
     what = "edge_outer"
     indptr, indices = arguments.graph_of(what, indptr, indices)

@@ -34,7 +34,7 @@ def update_rows(weights, spikes, x, indptr, indices, *, low=None, high=None, bac
         indices: (n_edges,) int32 in [0, n_post).
         low, high: None, () or (n_edges,) bounds in the dtype of the weights; low <= high is the caller's duty, else
             `high` wins.
-        backend: "native", "xla" or "reference" (the same as "xla" here); default: by platform or BRAINSIM_OPS.
+        backend: "native" or "xla" ("reference" and "pallas" mean xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         (n_edges,) new weights.
@@ -72,6 +72,11 @@ def update_columns(weights, spikes, y, csc_indptr, csc_rows, csc_edges, *, low=N
     Raises:
         ValueError: a shape or dtype does not fit (while tracing).
         jax.errors.JaxRuntimeError: an edge points outside (native form only; the xla form drops it).
+
+    >>> import jax.numpy as jnp
+    >>> columns = transpose_index([0, 2, 3], [0, 1, 1], n_post=2)  # edges 1 and 2 end at target 1
+    >>> update_columns(jnp.ones(3), jnp.array([False, True]), jnp.array([0.5, -2.0]), *columns, low=0.0)
+    Array([1. , 1.5, 0. ], dtype=float32)
     """
     edges = arguments.array("update_columns", "csc_edges", csc_edges, ("int32",), 1)
     return _update("update_columns", weights, spikes, y, csc_indptr, csc_rows, edges, low, high, backend)

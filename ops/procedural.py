@@ -52,7 +52,7 @@ def event_procedural(spikes, weights, key, rule, *, n_post, starts=None, active=
         n_post: number of targets, static.
         starts: (n_pre + 1,) uint32 from `row_starts`, for the rules that need it.
         active: (n_pre,) bool, rows whose derivative by `spikes` is wanted; elsewhere it is zero and costs nothing.
-        backend: "native", "xla" or "reference" for this call; default: by platform or BRAINSIM_OPS.
+        backend: "native", "xla" or "reference" for this call ("pallas": xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         (n_post,) in the wider dtype of spikes and weights; bool spikes: the dtype of the weights.
@@ -99,6 +99,14 @@ def ring_deliver_procedural(ring, spikes, weights, key, rule, step, *, starts=No
 
     Raises:
         ValueError: a shape, dtype or rule does not fit (while tracing).
+        jax.errors.JaxRuntimeError: as in `event_procedural`.
+
+    >>> import jax.numpy as jnp
+    >>> from brainsim.ops.random import key_of
+    >>> rule = fixed_outdegree(8, delays=Delays(1, 1))
+    >>> sent = ring_deliver_procedural(jnp.zeros((4, 3)), jnp.array([True, False]), 0.5, key_of(0), rule, 2)
+    >>> sent.sum(1)  # all after one step, in slot 3
+    Array([0., 0., 0., 4.], dtype=float32)
     """
     what = "ring_deliver_procedural"
     ring = arguments.ring_of(what, ring)
@@ -127,6 +135,12 @@ def gather_procedural(x, weights, key, rule, *, n_pre, starts=None, backend=None
 
     Raises:
         ValueError: a shape, dtype or rule does not fit (while tracing).
+        jax.errors.JaxRuntimeError: as in `event_procedural`.
+
+    >>> import jax.numpy as jnp
+    >>> from brainsim.ops.random import key_of
+    >>> gather_procedural(jnp.ones(4), 0.5, key_of(0), fixed_outdegree(8), n_pre=2)
+    Array([4., 4.], dtype=float32)
     """
     what = "gather_procedural"
     x = arguments.array(what, "x", x, FLOATS, 1)

@@ -62,6 +62,9 @@ def fold_in(key, number):
 
     Returns:
         (2,) uint32 jax array.
+
+    >>> fold_in(key_of(0, "noise"), 1).dtype
+    dtype('uint32')
     """
     # 20 rounds and the all-ones step keep new keys apart from the numbers drawn with the old one
     return jnp.stack(threefry2x32(*threefry.key_words(key), threefry.uint32(number), jnp.uint32(0xFFFFFFFF), rounds=20))
@@ -75,13 +78,17 @@ def word(key, step, of, backend: str | None = None):
         step: () integer, the step counter, taken modulo 2**32.
         of: number of entities n, or their indices as an integer array (XLA form); entity i gets the same bits either
             way. Indices are taken modulo 2**32.
-        backend: "native", "xla" or "reference" (the same as "xla" here); default: by platform or BRAINSIM_OPS.
+        backend: "native" or "xla" ("reference" and "pallas" mean xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         uint32 array, (n,) or the shape of the indices.
 
     Raises:
         ValueError: step or `of` is not an integer.
+
+    >>> many, one = word(key_of(0), 7, 100), word(key_of(0), 7, jnp.array([42]))
+    >>> bool(many[42] == one[0])
+    True
     """
     return draw("word", key, step, _entities(of), backend=backend)
 
@@ -94,6 +101,12 @@ def bits(key, step, of, backend: str | None = None):
 
     Returns:
         two uint32 arrays, (n,) or the shape of the indices.
+
+    Raises:
+        ValueError: as `word`.
+
+    >>> [x.shape for x in bits(key_of(0), 0, 3)]
+    [(3,), (3,)]
     """
     pair = draw("pair", key, step, _entities(of), backend=backend)
     return pair[..., 0], pair[..., 1]
@@ -111,6 +124,10 @@ def uniform(key, step, of, dtype=jnp.float32, backend: str | None = None):
 
     Raises:
         ValueError: another dtype.
+
+    >>> u = uniform(key_of(0), 0, 1000)
+    >>> bool(jnp.all((u >= 0) & (u < 1)))
+    True
     """
     kind = "uniform" if _float(dtype) == np.float32 else "uniform64"
     return draw(kind, key, step, _entities(of), backend=backend)
@@ -128,6 +145,10 @@ def normal(key, step, of, dtype=jnp.float32, backend: str | None = None):
 
     Raises:
         ValueError: another dtype.
+
+    >>> z = normal(key_of(0), 0, 100_000)
+    >>> abs(float(z.mean())) < 0.01, abs(float(z.std()) - 1) < 0.01
+    (True, True)
     """
     kind = "normal" if _float(dtype) == np.float32 else "normal64"
     return draw(kind, key, step, _entities(of), backend=backend)
@@ -145,6 +166,9 @@ def bernoulli(key, step, p, of, backend: str | None = None):
 
     Raises:
         ValueError: a concrete p is outside [0, 1] or nan.
+
+    >>> bernoulli(key_of(0), 0, np.array([0.0, 1.0]), 2)
+    Array([False,  True], dtype=bool)
     """
     if isinstance(p, (int, float, np.ndarray, np.generic)):
         p = np.asarray(p, np.float64)
@@ -172,6 +196,10 @@ def poisson(key, step, rate, of, most: float | None = None, backend: str | None 
 
     Raises:
         ValueError: a concrete rate is negative, not finite or too high, or its shape does not fit.
+
+    >>> counts = poisson(key_of(0), 0, 1.3, 100_000)
+    >>> abs(float(counts.mean()) - 1.3) < 0.02
+    True
     """
     entities = _entities(of)
     shape = (entities,) if isinstance(entities, int) else entities.shape

@@ -33,7 +33,7 @@ def window_gather(history, weights, indptr, indices, delays, step, *, block, bac
         delays: (n_edges,) int32 in steps, taken modulo width.
         step: () int32, first step of the window; any value, taken modulo width.
         block: number of steps, static, 1 ... width.
-        backend: "native", "xla" or "reference" for this call; default: by platform or BRAINSIM_OPS.
+        backend: "native", "xla" or "reference" for this call ("pallas": xla); default: by platform or BRAINSIM_OPS.
 
     Returns:
         (block, n_rows) in the dtype of the history.

@@ -27,7 +27,7 @@ class ReducedWongWang(bs.Neuron):
 
     Example:
         >>> round(float(ReducedWongWang(I_0=0.4, J=0.0).ds(s=0.0, I=0.0)), 6)
-        0.000427
+        0.004162
 
     References:
         Wong & Wang 2006, 10.1523/JNEUROSCI.3733-05.2006.
