@@ -4,7 +4,7 @@ JOBS   ?= 2
 ARGS   ?=
 BIN    := .venv/bin
 
-.PHONY: help demo test test-all test-gpu lint format docs notebooks bench clean
+.PHONY: help demo test test-all test-gpu lint format docs notebooks bench bench-operators bench-peers clean
 
 help:
 	@echo "make demo       install into .venv and run the worm touch experiment; pictures in out/demo"
@@ -12,7 +12,8 @@ help:
 	@echo "make test-all   slow tests too        make test-gpu   tests that need a GPU"
 	@echo "make lint       ruff and type checks  make format     ruff fixes in place"
 	@echo "make docs       HTML in docs/_build   make notebooks  execute and store outputs"
-	@echo "make bench      speed against peers   make clean      remove what was built, .venv too"
+	@echo "make bench      speed, with COBA against peers; make bench-operators, make bench-peers"
+	@echo "make clean      remove what was built, .venv too"
 
 .venv/bin/python:
 	@echo "making .venv (about 1 GB with JAX; a few minutes on first use)"
@@ -58,13 +59,22 @@ docs: .venv/.docs
 notebooks: .venv/.test
 	$(BIN)/python notebooks/execute.py
 
-bench: .venv/.bench
+bench: bench-operators
 	$(BIN)/python tests/bench/import_time.py
 	$(BIN)/python tests/bench/compile_time.py
-	$(BIN)/python tests/bench/builder.py
-	$(BIN)/python tests/bench/operators.py
-	$(BIN)/python tests/bench/peers.py
+	$(BIN)/python tests/bench/builder.py --edges 1e6 1e7 --no-microcircuit
+	$(BIN)/python tests/bench/procedural.py --parts degrees,small
+	$(BIN)/python tests/bench/peers.py simulators brainpy
 	$(BIN)/python tests/bench/coba.py
+
+bench-operators: .venv/.bench
+	$(BIN)/python tests/bench/operators.py
+	$(BIN)/python tests/bench/event_forms.py
+	$(BIN)/python tests/bench/random_numbers.py
+
+bench-peers: .venv/.bench
+	$(BIN)/python tests/bench/peers.py
+	for script in coba cuba regions microcircuit fly operators_peers; do $(BIN)/python tests/bench/$$script.py || exit; done
 
 clean:
 	rm -rf .venv .venv-peers build docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info

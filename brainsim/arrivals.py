@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from . import cell, ops, procedural_calls
 from . import history as past
@@ -19,19 +20,25 @@ def deliver(s):
     What arrives for a state is a sum of terms (stretch of a vector, factor), which the loop over the cells adds up.
     """
     program = s.program
-    sums = {b.tag: _bundle_arrivals(s, b) for b in program.bundles}
-    rest = _other_arrivals(s)
     s.parts = {}
+    rest, sums, reached = _other_arrivals(s), {}, {b.tag: b.receivers for b in program.bundles}
+    for b in program.bundles:
+        # where weights are applied on the way, one vector can take everything
+        together = rest is not None and b.per_edge and b.delay is not None and _lists(s, b)
+        sums[b.tag] = _bundle_arrivals(s, b, rest if together else None)
+        if together:
+            rest, reached[b.tag] = None, set(program.receivers)
     for k, r in enumerate(program.receivers):
         slot = None if r.kind == "cell" else program.layout.slots[r.index]
         group = r.index if slot is None else slot.group.index
         name = r.state if slot is None else f"{slot.tag}/{r.state}"
         terms = [] if rest is None else [(View(rest, r.start), None)]
         for b in program.bundles:
-            if r in b.receivers:
+            if r in reached[b.tag]:
                 scales = s.ready["weights"][b.tag].get("scale", {})
                 terms.append((View(sums[b.tag], r.start), scales.get(k)))
         s.parts.setdefault(group, {})[name] = terms
+    s.begin = {group: dict(z) for group, z in s.z.items()}
     for group, parts in s.parts.items():
         g = program.groups[group]
         cut = lambda v, n=g.n: jax.lax.slice_in_dim(v.array, v.start, v.start + n)
@@ -42,17 +49,36 @@ def deliver(s):
 def _other_arrivals(s):
     """What arrives from drives, through procedural projections and from equations on edges, for all receivers."""
     program = s.program
-    if not (program.drives or program.edge_blocks or program.procedural):
+    ports = [(n, port, key, place) for n, port in program.drives.items() for key, place in port.receivers.items()]
+    few = [x for x in ports if x[3].cells is not None]
+    for name, port, key, place in few:
+        _add_to_few(s, port, place, s.values[name], s.ready["drive_weights"][name][key])
+    if len(ports) == len(few) and not (program.edge_blocks or program.procedural):
         return None
     arrived = procedural_calls.arrive(s, jnp.zeros((program.n_receive,), dtype()), _sent)
-    for name, port in program.drives.items():
-        for key, place in port.receivers.items():
-            amount = jnp.broadcast_to(s.values[name], (place.n,)) * s.ready["drive_weights"][name][key]
-            before = jax.lax.dynamic_slice(arrived, (place.start,), (place.n,))
-            arrived = jax.lax.dynamic_update_slice(arrived, before + amount.astype(dtype()), (place.start,))
+    for name, _, key, place in (x for x in ports if x[3].cells is None):
+        arrived = _add_events(arrived, place, s.values[name], s.ready["drive_weights"][name][key])
     for block in program.edge_blocks:
         arrived = _edge_events(s, block, arrived)
     return arrived
+
+
+def _add_events(arrived, place, value, weight):
+    """Events of a drive that reaches a whole population."""
+    before = jax.lax.slice_in_dim(arrived, place.start, place.start + place.n)
+    amount = jnp.broadcast_to(value, (place.n,)) * weight
+    return jax.lax.dynamic_update_slice(arrived, before + amount.astype(dtype()), (place.start,))
+
+
+def _add_to_few(s, port, place, value, weight):
+    """Events of a drive that reaches few cells are added to their states: work follows the trains."""
+    value = jnp.broadcast_to(value, (port.trains,))[np.argsort(port.cells)]  # weights are kept by cell
+    amount, rule = (value * weight).astype(dtype()), s.program.groups[place.group].model.__refractory__
+    if rule is not None and place.state in rule.holds:
+        amount = jnp.where(s.old["refractory"][place.group][place.cells] > 0, 0.0, amount)
+    z = s.z[place.group]
+    z[place.state] = z[place.state].at[place.cells].add(amount, unique_indices=True, indices_are_sorted=True)
+    s.parts.setdefault(place.group, {}).setdefault(place.state, [])
 
 
 def _sent(s, sends, delay):
@@ -64,11 +90,17 @@ def _sent(s, sends, delay):
     return jax.lax.dynamic_index_in_dim(history, row, keepdims=False)
 
 
-def _bundle_arrivals(s, bundle):
-    """What a bundle brings to every receiver in this step."""
+def _lists(s, bundle):
+    return bundle.listed and "ids" in s.old["history"]
+
+
+def _bundle_arrivals(s, bundle, begin):
+    """What a bundle brings to every receiver in this step, added to `begin` if given."""
     weights = s.ready["weights"][bundle.tag]
-    deliver = _from_list if bundle.listed and "ids" in s.old["history"] else _from_vector
-    if bundle.delay is not None:
+    deliver = _from_list if _lists(s, bundle) else _from_vector
+    if begin is not None:
+        total = _from_list(s, bundle, weights["edge"], begin[None])[0]
+    elif bundle.delay is not None:
         total = deliver(s, bundle, weights["edge"], None)
     else:
         # the slot read in the last step is emptied here: emptied after reading it, XLA would copy the whole ring
@@ -172,7 +204,7 @@ def remember(s, spikes):
             clock = {"t": s.time() + program.dt, "dt": jnp.asarray(program.dt, dtype())}
             env = {g.index: clock for g in program.groups}
             now = outputs(s, c.terminal, s.z, env, c.moving)
-            sent[c.tag] = {k: write(h, now[k], s.now) for k, h in sent[c.tag].items()}
+            sent[c.tag] = {k: write(h, now[k], s.place) for k, h in sent[c.tag].items()}
     s.new["sent"] = sent
 
 

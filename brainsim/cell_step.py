@@ -56,6 +56,8 @@ def arrive(g, z, parts, old):
     out, rule = dict(z), g.model.__refractory__
     for name, terms in parts.items():
         part = sum_of(terms)
+        if part is None:
+            continue
         if rule is not None and name in rule.holds:
             part = jnp.where(old["refractory"] > 0, jnp.zeros_like(part), part)
         out[name] = out[name] + part

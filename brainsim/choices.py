@@ -62,10 +62,10 @@ def _coupling(program, topology, c):
         return f"  {c.projection}: {edges} edges, no delay, summed at every stage"
     if program.window == 1:
         return f"  {c.projection}: {edges} edges, delayed, summed in every step: delays are too short for windows"
-    near = topology[c.tag]["near"]["indices"].shape[0]
-    return (
-        f"  {c.projection}: {edges} edges, delayed; {edges - near} summed once per window of {program.window} steps "
-        f"({program.window * program.dt:g} ms), {near} with shorter delays in every step"
+    parts = [topology[c.tag][k]["indices"].shape[0] for k in (*(f"far{i}" for i in range(len(program.levels))), "near")]
+    windows = [f"{n} once per {size} steps ({size * program.dt:g} ms)" for n, size in zip(parts, program.levels) if n]
+    return f"  {c.projection}: {edges} edges, delayed, summed in nested windows: " + ", ".join(
+        [*windows, f"{parts[-1]} with shorter delays in every step"]
     )
 
 

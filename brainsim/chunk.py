@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from .arrivals import all_spikes
+from .block import advance_block, makes_blocks
 from .finiteness import finite
 from .ops import append_list
 from .program import Program, dtype
 from .record import Recorder
 from .recorded import Spikes, Trace
 from .timestep import advance
-from .windows import at, far_sums
+from .windows import loop
 
 CHUNK_BYTES = 4 * 2**20  # of traces
 MIN_SPIKES = 2**18
@@ -32,12 +33,13 @@ class Chunk:
         self.span = (min(a for a, _ in spans), max(b for _, b in spans)) if spans else (0, 0)
         self.stride = int(np.lcm.reduce([r.every for r in recorders if r.kind == "trace"] or [1]))
         self.n_traces = 0
+        self.blocks = 0  # steps that are one function; 0: every step is made alone
         self.run = jax.jit(self._loop, donate_argnums=(5,))
 
     def step(self, ready, topology, drives, seed):
-        """The function (state, far sums) -> (state, spikes) of one step."""
+        """The function (state, far sums, column in the histories) -> (state, spikes) of one step."""
         placed = {k: (d, self.feeds[k].n, self.feeds[k].place) for k, d in drives.items()}
-        return lambda state, far: advance(self.program, topology, ready, state, placed, seed, far)
+        return lambda state, far, place=None: advance(self.program, topology, ready, state, placed, seed, far, place)
 
     def keyed(self, *kinds):
         return [(str(i), r) for i, r in enumerate(self.recorders) if r.kind in kinds]
@@ -76,34 +78,48 @@ class Chunk:
         step = self.step(ready, topology, drives, seed)
         width = self.span[1] - self.span[0]
 
-        def one(carry, far):
+        def one(carry, far, place):
             i, fill, state, buffers = carry
-            state, fired = step(state, far)
+            state, fired = step(state, far, place)
             out = dict(buffers)
             if width:
                 hit = all_spikes(self.program, fired)[self.span[0] : self.span[1]]
                 out["ids"], fill = append_list(buffers["ids"], fill, hit if hit.dtype == bool else hit > 0.5)
                 out["ends"] = jax.lax.dynamic_update_index_in_dim(buffers["ends"], fill, i, 0)
-            for key, r in self.keyed("mean"):
-                out[key] = buffers[key] + r.read(self.program, ready, state, fired)
-            for key, r in self.keyed("trace"):
-                row = i if r.every == 1 else (phase % r.every + i) // r.every
-                value = r.read(self.program, ready, state, fired)
-                out[key] = jax.lax.dynamic_update_index_in_dim(buffers[key], value, row, 0)
+            self._note(out, lambda r: [r.read(self.program, ready, state, fired)], i, phase)
             return i + 1, fill, state, out
 
-        def window(carry):
-            far = far_sums(self.program, topology, ready, carry[2])
-            steps = jnp.minimum(self.program.window, n - carry[0])
-            return jax.lax.fori_loop(0, steps, lambda k, carry: one(carry, at(far, k)), carry)
+        def block(carry, far, place):
+            i, fill, state, buffers = carry
+            state, seen = advance_block(self.program, topology, ready, state, seed, far, place, self._paths())
+            out = dict(buffers)
+            self._note(out, lambda r: [r.read(self.program, ready, {"z": z}, {}) for z in seen], i, phase)
+            return i + len(seen), fill, state, out
 
-        def goes_on(carry):
-            return (carry[0] < n) & (carry[1] <= self.room - self.program.window * width)
-
-        many = window if self.program.window > 1 else lambda carry: one(carry, {})
+        room = lambda carry: carry[1] <= self.room - self.program.window * width if width else True
+        together = makes_blocks(self.program, topology, self.recorders, drives)
+        self.blocks = self.program.levels[0] if together else 0
         start = (jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), state, buffers)
-        done, _, state, buffers = jax.lax.while_loop(goes_on, many, start)
+        done, _, state, buffers = loop(self.program, topology, ready, one, block if together else None, start, n, room)
         return state, buffers, finite(state), done
+
+    def _note(self, out, values, i, phase):
+        """Put values (recorder -> those of successive steps from i on) into the buffers."""
+        for key, r in self.keyed("mean"):
+            for value in values(r):
+                out[key] = out[key] + value
+        for key, r in self.keyed("trace"):
+            if r.every == 1:
+                out[key] = jax.lax.dynamic_update_slice_in_dim(out[key], jnp.stack(values(r)), i, 0)
+                continue
+            for k, value in enumerate(values(r)):
+                row = (phase % r.every + i + k) // r.every
+                out[key] = jax.lax.dynamic_update_index_in_dim(out[key], value, row, 0)
+
+    def _paths(self):
+        """Recorded states by group."""
+        read = [r for r in self.recorders if r.path[:1] == ("z",)]
+        return {r.group.index: {x.path[1] for x in read if x.group is r.group} for r in read}
 
     def collect(self, buffers, first: int, done: int, steps: int) -> tuple[dict, dict]:
         """Spikes and traces of the last call by name; copies, since the buffers are used again.

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from . import integrate, procedural_calls
+from .block import may_be_blocks
 from .checks import check_size
 from .coupling import target_rows
-from .delivery import Receiver, check_memory, delay_steps, every, place_of, plan, receivers_of, span
+from .delivery import check_memory, delay_steps, every, place_of, plan, receivers_of, span
 from .drawing import for_chunks, values_range
 from .drive import Drive
 from .errors import CompileError, warn
@@ -22,7 +23,7 @@ from .program import Program, dtype
 from .stability import warn_if_unstable
 from .surrogate import Surrogate
 from .units import to_canonical
-from .windows import choose_window, split
+from .windows import choose_levels, split
 from .wiring import couplings, edge_blocks, needs_edges, senders, split_outputs
 
 MAX_STEPS = 2**31 - 2
@@ -45,11 +46,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Place:
-    """Part of a receiver that belongs to one population (or its listed cells)."""
+    """Where the events of a drive arrive: part of a receiver; for listed cells the state itself, by group and name."""
 
     start: int
     n: int
     cells: Any
+    group: int
+    state: str
 
 
 def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: bool) -> tuple[Program, dict, dict]:
@@ -74,7 +77,8 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     projections = [p for p in net.projections.values() if p.source is None]
     on_edges = {p.name for p in projections if needs_edges(type(p.synapse))}
     events = [p for p in projections if "on_pre" in type(p.synapse).__methods__ and p.name not in on_edges]
-    receivers = receivers_of(layout, [p for p in net.projections.values() if "on_pre" in type(p.synapse).__methods__])
+    on_spikes = [p for p in net.projections.values() if "on_pre" in type(p.synapse).__methods__]
+    receivers = receivers_of(layout, [p for p in on_spikes if not _drives_few(p, layout.where[p.post.name][1])])
     sent, sends = senders(layout, events)
     with_parts = [p for p in events if sends[p.name]]
     bundles = plan(layout, [p for p in with_parts if not is_procedural(p)], receivers, sends, steps)
@@ -107,7 +111,7 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     split_outputs(program)
     by_name = {p.name: p for p in projections}
     program.lists = any(b.listed for b in bundles) and not smooth and resolve(requested(), "cpu") == "native"
-    program.window = choose_window(program.couplings, by_name, steps)
+    program.levels = choose_levels(program.couplings, by_name, steps, may_be_blocks(program))
     topology = {**_topology(program, by_name, steps), **procedural_calls.topology(program)}
     _buffers(program, topology, steps, net)
     choose_methods(program, method)
@@ -185,6 +189,11 @@ def _initial_leaves(net, params):
     return tuple(net.initial)
 
 
+def _drives_few(projection, member):
+    """Whether a drive reaches some cells of a population only: its events are added to their states one by one."""
+    return projection.source is not None and len(projection.edges.post) < member.n
+
+
 def _ports(net, layout, receivers, steps, params):
     ports = {}
     place = {(r.kind, r.index, r.state): r for r in receivers}
@@ -194,9 +203,12 @@ def _ports(net, layout, receivers, steps, params):
         member = layout.where[p.post.name][1]
         port = Port(p.source, member.n, int(steps[p.name]), len(p.post), p.post.ids)
         for key in type(p.synapse).__increments__:
-            r: Receiver = place[place_of(layout, p, key)]
-            cells = None if len(p.edges.post) == member.n else p.edges.post
-            port.receivers[key] = Place(r.start + member.start, member.n, cells)
+            kind, _, state = where = place_of(layout, p, key)
+            slot = layout.slot_of[p.name]
+            name = state if kind == "cell" else f"{slot.tag}/{state}"
+            cells = p.edges.post + member.start if _drives_few(p, member) else None
+            start = place[where].start + member.start if cells is None else 0
+            port.receivers[key] = Place(start, member.n, cells, slot.group.index, name)
         ports[p.name] = port
     return ports
 
@@ -216,9 +228,8 @@ def _topology(program, projections, steps):
             every(steps[p.name], p.n_edges) if c.delay != 0 else None,
             c.symmetric,
         )
-        if program.window > 1 and c.moving and c.delay != 0:
-            near, far = split(made[c.tag], program.window)
-            made[c.tag].update(near=near, far=far)
+        if program.levels and c.moving and c.delay != 0:
+            made[c.tag].update(split(made[c.tag], program.levels))
     for e in program.edge_blocks:
         p = projections[e.projection]
         source, target = layout.where[p.pre.name][1].start, layout.where[p.post.name][1].start

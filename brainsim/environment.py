@@ -42,13 +42,14 @@ def clock(env):
 def outputs(s, terminal, z, env, keys):
     """What every cell of the source group sends."""
     g = terminal.group
-
-    def one(zc, envc, bound):
-        synapse = terminal.synapse.__bind__(bound)
-        sent = synapse.call("output", cell.terminal_values(terminal, zc, envc))
-        return {k: jnp.asarray(sent[k], dtype()) for k in keys}
-
+    one = lambda zc, envc, bound: outputs_of(terminal, zc, envc, bound, keys)
     return map_cells(one, g.n, z[g.index], clock(env[g.index]), s.ready["bound"][terminal.tag])
+
+
+def outputs_of(terminal, z, env, bound, keys):
+    """What one cell sends."""
+    sent = terminal.synapse.__bind__(bound).call("output", cell.terminal_values(terminal, z, env))
+    return {k: jnp.asarray(sent[k], dtype()) for k in keys}
 
 
 def _coupling_sums(s, c, z, env, sent):
@@ -62,15 +63,13 @@ def _coupling_sums(s, c, z, env, sent):
         return {**total, **weighted_sums(sent[c.terminal.tag, c.moving], weights, rows)}
     history, far = s.old["sent"][c.tag], s.far.get(c.tag, {})
     if "near" in rows:
-        near = delayed_sums(history, s.now, s.ready["weights"][c.tag]["near"], rows["near"])
+        near = delayed_sums(history, s.place, s.ready["weights"][c.tag]["near"], rows["near"])
     elif c.delay is None:
-        near = delayed_sums(history, s.now, weights, rows)
-    elif c.tag in s.far:
-        near = {}
+        near = delayed_sums(history, s.place, weights, rows)
     else:
-        near = weighted_sums({k: windows.read(h, s.now, c.delay) for k, h in history.items()}, weights, rows)
+        near = weighted_sums({k: windows.read(h, s.place, c.delay) for k, h in history.items()}, weights, rows)
     both = {k: near[k] + far[k] if k in near and k in far else near.get(k, far.get(k)) for k in (*near, *far)}
-    return {**total, **both}
+    return {**total, **{k: jnp.zeros((c.slot.group.n,), dtype()) for k in c.moving}, **both}
 
 
 def edge_environment(s, block, z):

@@ -179,7 +179,7 @@ def _scale(receiver, bundle, weights):
 
 
 def _divided(rows):
-    return [(k, rows[k]) for k in ("near", "far") if k in rows]
+    return [(k, part) for k, part in rows.items() if isinstance(part, dict)]  # near, far0, far1, ...
 
 
 def _at_arrival(params, slot, projection, edges, n_post):
@@ -209,11 +209,9 @@ def _drive_weights(program, params):
         cls, leaf = program.weights[name]
         slot, cells = program.layout.slot_of[name], np.arange(port.n)
         for key, place in port.receivers.items():
-            cells = cells if place.cells is None else np.asarray(place.cells)
+            cells = cells if place.cells is None else np.sort(port.cells)
             values = _at_arrival(params, slot, name, Ends(cells, cells), port.n)
             w = effective_weight(program, cls, jnp.asarray(params[leaf], dtype()), values, key, len(cells))
-            if place.cells is not None:
-                w = jnp.zeros((place.n,), dtype()).at[cells].set(w)
             out.setdefault(name, {})[key] = w
     return out
 

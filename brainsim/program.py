@@ -37,13 +37,18 @@ class Program:
     initial: tuple[str, ...]
     weights: dict[str, tuple]
     lists: bool = False  # a host run keeps lists of spikes
-    window: int = 1  # steps whose delayed couplings are summed together
+    levels: tuple[int, ...] = ()  # steps whose delayed couplings are summed together, nested windows
     zero_states: dict[str, float] = field(default_factory=dict)
     procedural: list[Any] = field(default_factory=list)  # calls for projections without stored edges
 
     @property
     def groups(self) -> list[Group]:
         return self.layout.groups
+
+    @property
+    def window(self) -> int:
+        """Steps of the longest window."""
+        return self.levels[-1] if self.levels else 1
 
     @property
     def n_receive(self) -> int:

@@ -16,10 +16,11 @@ from .program import Program, axes_of, dtype, map_cells
 class Step:
     """What the substeps of one step share; made anew inside the loop body, holds no state across steps."""
 
-    def __init__(self, program: Program, topology, ready, state, drives, seed, far):
+    def __init__(self, program: Program, topology, ready, state, drives, seed, far, place=None):
         self.program, self.topology, self.ready, self.drives, self.seed = program, topology, ready, drives, seed
         self.old, self.far = state, far
         self.now = state["step"]
+        self.place = self.now if place is None else place  # column of this step in the histories of what is sent
         self.z = {g: dict(z) for g, z in state["z"].items()}
         self.edges = {k: dict(v) for k, v in state["edges"].items()}
         self.new = dict(state)
@@ -34,13 +35,14 @@ class Step:
         return random.key_of(self.program.seed, name) ^ self.seed
 
 
-def advance(program, topology, ready, state, drives, seed, far):
+def advance(program, topology, ready, state, drives, seed, far, place=None):
     """The next state, and the spikes of every group in this step.
 
     Args:
         far: sums of delayed couplings that a window of steps has made beforehand (`windows.py`).
+        place: column of this step in the histories of what is sent; None: the number of the step, modulo their length.
     """
-    s = Step(program, topology, ready, state, drives, seed, far)
+    s = Step(program, topology, ready, state, drives, seed, far, place)
     run_drives(s)
     deliver(s)
     spikes = step_cells(s)
@@ -58,8 +60,6 @@ def run_drives(s: Step):
         offset = port.delay if port is not None else -1 if drive.events else 0
         key = s.stream(name)
         value, carries[name] = drive.value(s.now - offset, s.program.dt, n, key, s.old["drives"][name])
-        if port is not None and port.cells is not None:
-            value = jnp.zeros((port.n,), dtype()).at[jnp.asarray(port.cells)].set(value.astype(dtype()))
         s.values[name] = value
     s.new["drives"] = carries
 
@@ -74,7 +74,7 @@ def step_cells(s: Step):
     done = {}
     for g in program.groups:
         method = program.methods[g.index]
-        if not _wants_key(g) and (method in integrate.LOCAL or _separable(program, method)):
+        if is_local(program, g):
             done[g.index] = _local_step(s, g, env[g.index])
         else:
             staged.setdefault(method, []).append(g)
@@ -106,6 +106,12 @@ def _take(s, done):
     return spikes
 
 
+def is_local(program, g):
+    """Whether a step of a group is one function of its cells."""
+    method = program.methods[g.index]
+    return not _wants_key(g) and (method in integrate.LOCAL or _separable(program, method))
+
+
 def _separable(program, method):
     """Whether no cell stepped by a multi-stage method sees another one between the stages."""
     if method not in integrate.EXPLICIT:
@@ -122,7 +128,7 @@ def _wants_key(g):
     return "key" in g.model.__methods__.get("spike", ())
 
 
-def _bound(s, g):
+def bound_of(s, g):
     """Parameters of a group and of the synapses at its cells."""
     places = (*s.program.slots_of(g), *s.program.terminals_of(g))
     return {"cell": s.ready["bound"][f"group{g.index}"], **{x.tag: s.ready["bound"][x.tag] for x in places}}
@@ -139,17 +145,15 @@ def _old(s, g):
 
 
 def _local_step(s, g, env):
-    noisy = [m[len("noise_") :] for m in g.model.__methods__ if m.startswith("noise_")]
-    xi = {n: _normal(s, g, n) for n in noisy}
-    table = s.ready["propagators"].get(g.index, {})
+    xi, table = noise_of(s, g), s.ready["propagators"].get(g.index, {})
 
     def one(z, parts, env, bound, xi, table, old):
         return _as_spikes(s, cell_step.integrate_and_fire(s.program, g, z, parts, env, bound, xi, table, old))
 
-    before, old = s.old["z"][g.index], _old(s, g)
+    before, old = s.begin[g.index], _old(s, g)
     kept = [(f"[0]['{k}']", f"['z']['{k}']") for k in before]
     kept += [(f"[6]['{k}']", f"['{k}']") for k in ("refractory", "distance") if k in old]
-    return map_cells(one, g.n, before, s.parts.get(g.index, {}), env, _bound(s, g), xi, table, old, kept=kept)
+    return map_cells(one, g.n, before, s.parts.get(g.index, {}), env, bound_of(s, g), xi, table, old, kept=kept)
 
 
 def _as_spikes(s, out):
@@ -158,6 +162,12 @@ def _as_spikes(s, out):
         return out
     out = {k: v for k, v in out.items() if k != "active" or "active" in s.old["history"]}
     return {**out, "fired": out["fired"] > 0.5} if s.binary else out
+
+
+def noise_of(s, g):
+    """Standard normal numbers of this step for every noisy state of a group."""
+    noisy = [m[len("noise_") :] for m in g.model.__methods__ if m.startswith("noise_")]
+    return {n: _normal(s, g, n) for n in noisy}
 
 
 def _normal(s, g, name):
@@ -175,10 +185,10 @@ def _fire(s, g, start, moved, env):
         return _as_spikes(s, cell_step.fire(s.program, g, start, held_back, parts, env, bound, old, key))
 
     if not _wants_key(g):
-        return map_cells(lambda *args: one(*args, None), g.n, start, moved, env, _bound(s, g), old)
+        return map_cells(lambda *args: one(*args, None), g.n, start, moved, env, bound_of(s, g), old)
     words = [jnp.stack(random.bits(s.stream(f"{m.name}.spike"), s.now, m.n), -1) for m in g.members]
     keys = jax.random.wrap_key_data(jnp.concatenate(words), impl="threefry2x32")  # a name for 64 random bits
-    args = (start, moved, env, _bound(s, g), old)
+    args = (start, moved, env, bound_of(s, g), old)
     return jax.vmap(one, in_axes=(*map(axes_of, args), 0), axis_size=g.n)(*args, keys)
 
 
@@ -192,7 +202,7 @@ def _staged(s, method, groups, start, t):
         env = couplings(s, everything, t)
         out = {}
         for g in groups:
-            bound = _bound(s, g)
+            bound = bound_of(s, g)
             one = lambda z, env, bound, g=g: cell.derivative(program, g, z, env, bound)
             moved = map_cells(one, g.n, everything[g.index], env[g.index], bound)
             out[g.index] = {k: moved.get(k, jnp.zeros_like(v)) for k, v in everything[g.index].items()}
@@ -212,7 +222,7 @@ def _local_move(s, g, start, t):
         f = lambda z: cell.derivative(s.program, g, z, env, bound)
         return integrate.exponential_euler(f, z, jnp.asarray(s.program.dt, dtype()), {}, {})
 
-    return map_cells(one, g.n, start, env, _bound(s, g)) if start else {}
+    return map_cells(one, g.n, start, env, bound_of(s, g)) if start else {}
 
 
 def _kick(s, groups, t):
@@ -225,7 +235,7 @@ def _kick(s, groups, t):
         env = couplings(s, {**s.z, **z}, t)
         out = {}
         for g in groups:
-            bound = _bound(s, g)
+            bound = bound_of(s, g)
             one = lambda z, env, bound, g=g: cell.diffusion(program, g, z, env, bound)
             size = map_cells(one, g.n, z[g.index], env[g.index], bound)
             xi = {n: _normal(s, g, n) for n in size}

@@ -129,5 +129,18 @@ def step_of(what, step):
     return array(what, "step", step, ("int32",), 0)
 
 
-def active_of(what, active, indptr):
-    return jnp.zeros((0,), bool) if active is None else rows_of(what, "active", active, indptr, ("bool",))
+def active_of(what, active, n_rows):
+    """(n_rows,) bool, or (0,) for all."""
+    if active is None:
+        return jnp.zeros((0,), bool)
+    active = array(what, "active", active, ("bool",), 1)
+    if active.shape[0] != n_rows:
+        refuse(what, f"active has length {active.shape[0]}", f"there are {n_rows} rows", "pass one bool per row")
+    return active
+
+
+def result_dtypes(spikes, weights):
+    """(dtype of the result, dtype of the sums) of spikes over weights."""
+    wider = np.dtype(max(spikes.dtype, weights.dtype, key=width))
+    stated = weights.dtype if spikes.dtype == bool else wider
+    return stated, np.dtype("float32") if stated == jnp.bfloat16 else stated

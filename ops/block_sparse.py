@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import arguments, dispatch, handlers, xla
-from .csc import active_of, result_dtypes
 from .trilinear import Family
 
 TRAILING = {"scatter": (1, 3, 1, 1, 1), "gather": (1, 3, 1, 1, 1), "outer": (1, 1, 1, 1, 1)}
@@ -58,9 +57,9 @@ def event_blocks(spikes, blocks, block_indptr, block_indices, *, n_post, active=
             f"{spikes.shape[0]} spikes in blocks of shape {blocks.shape} need {expected[0]} and {expected[1]}",
             "build all three with to_blocks",
         )
-    stated, inner = result_dtypes(spikes, blocks)
+    stated, inner = arguments.result_dtypes(spikes, blocks)
     spikes = spikes if spikes.dtype == bool else spikes.astype(inner)
-    given = (spikes, blocks, indptr, indices, active_of(what, active, spikes))
+    given = (spikes, blocks, indptr, indices, arguments.active_of(what, active, spikes.shape[0]))
     asked = dispatch.requested(backend)
     return BLOCKS.bind("scatter", *given, shape=(n_post,), dtype=inner, backend=asked).astype(stated)
 

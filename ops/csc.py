@@ -48,8 +48,8 @@ def event_csc(spikes, weights, indptr, indices, *, active=None, backend=None):
     indptr, indices = arguments.graph_of(what, indptr, indices)
     spikes = arguments.array(what, "spikes", spikes, ("bool", *arguments.FLOATS), 1)
     weights = arguments.weights_of(what, weights, indices, spikes)
-    stated, inner = result_dtypes(spikes, weights)
-    graph = (indptr, indices, active_of(what, active, spikes))
+    stated, inner = arguments.result_dtypes(spikes, weights)
+    graph = (indptr, indices, arguments.active_of(what, active, spikes.shape[0]))
     shape, asked = (indptr.shape[0] - 1,), dispatch.requested(backend)
     return CSC.bind("scatter", spikes.astype(inner), weights, *graph, shape=shape, dtype=inner, backend=asked).astype(
         stated
@@ -141,25 +141,6 @@ def _fan(what, weights, indices):
         )
     weights = weights.reshape(-1) if getattr(weights, "ndim", 0) else weights
     return (*fan_rows(indices), weights)
-
-
-def result_dtypes(spikes, weights):
-    """(dtype of the result, dtype of the sums) of spikes over weights."""
-    wider = np.dtype(max(spikes.dtype, weights.dtype, key=arguments.width))
-    stated = weights.dtype if spikes.dtype == bool else wider
-    return stated, np.dtype("float32") if stated == jnp.bfloat16 else stated
-
-
-def active_of(what, active, spikes):
-    """(n_pre,) bool, or (0,) for all."""
-    if active is None:
-        return jnp.zeros((0,), bool)
-    active = arguments.array(what, "active", active, ("bool",), 1)
-    if active.shape != spikes.shape:
-        arguments.refuse(
-            what, f"active has shape {active.shape}", f"spikes have shape {spikes.shape}", "pass one flag per spike"
-        )
-    return active
 
 
 # --- forms: single networks in jnp

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jax.interpreters import mlir
 
 from . import arguments, dispatch, handlers, xla
-from .csc import active_of, result_dtypes
 from .trilinear import Family
 
 TRAILING = {"scatter": (1, 2, 1), "gather": (1, 2, 1), "outer": (1, 1, 1)}
@@ -56,9 +55,9 @@ def event_dense(spikes, matrix, *, active=None, backend=None):
             f"the matrix has {matrix.shape[0]} rows",
             "pass one spike per row; transpose the matrix where its rows are targets",
         )
-    stated, inner = result_dtypes(spikes, matrix)
+    stated, inner = arguments.result_dtypes(spikes, matrix)
     spikes = spikes if spikes.dtype == bool else spikes.astype(inner)
-    given = (spikes, matrix, active_of(what, active, spikes))
+    given = (spikes, matrix, arguments.active_of(what, active, spikes.shape[0]))
     asked = dispatch.requested(backend)
     return DENSE.bind("scatter", *given, shape=matrix.shape[1:], dtype=inner, backend=asked).astype(stated)
 

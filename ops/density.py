@@ -4,8 +4,6 @@ import math
 
 from . import arguments
 
-FORMS = ("csr", "csc", "dense", "blocks")
-
 # Nanoseconds on one core (AMD EPYC with AVX-512, float32, bool spikes; tests/bench/event_forms.py, 4000 cells).
 CALL = 1000.0  # a call, with one turn of the loop around it
 SCAN = 0.1  # looking at one spike

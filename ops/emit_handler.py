@@ -16,9 +16,10 @@ ARGUMENTS, RESULTS = 9, 14  # words of the call frame
 
 
 LINE = 64  # cells: a cache line of the narrowest type, so that no two ranges write to one
-RANGES = 16  # of a kernel with sums
+LINE_WORDS = 8  # a cache line, so that two workers do not write to one
+RANGES, WORKERS = 16, 64  # ranges of a kernel with sums; the most threads of a call
 # Vector operations, two or so per cycle. SPLIT_WORK: below, a helper comes too late to be of use.
-SPLIT_WORK, RANGE_WORK = 200_000, 50_000
+SPLIT_WORK, RANGE_WORK = 20_000, 10_000
 HEAD = 4  # words of a call before the sizes of the batch: frame, cells, elements, elements per task
 
 
@@ -106,9 +107,11 @@ class Handler:
         self.split_blocks = max(-(-SPLIT_WORK // work), 2 * self.range_blocks)
         kind = ir.FunctionType(ir.VoidType(), [WORDS, I64, I64, I64])
         self.loop = ir.Function(module, kind, parallel.LOOP)
+        self.threads = ir.Function(module, ir.FunctionType(I64, [WORDS]), parallel.THREADS)
 
     def emit(self):
         self.range = self.range_function()
+        self.worker = self.worker_function()
         self.element = self.element_function()
         function = ir.Function(self.module, ir.FunctionType(I64, [WORDS]), "handler")
         b, (frame,) = ir.IRBuilder(function.append_basic_block()), function.args
@@ -144,7 +147,9 @@ class Handler:
         inside = ir.IRBuilder(function.append_basic_block())
         mine, (_, _, of, per) = inside.inttoptr(function.args[0], WORDS), self.head(inside, function.args[0])
         first = inside.mul(function.args[1], per)
-        _count(inside, first, _smaller(inside, inside.add(first, per), of), lambda i: inside.call(self.element, [mine, i]))
+        _count(
+            inside, first, _smaller(inside, inside.add(first, per), of), lambda i: inside.call(self.element, [mine, i])
+        )
         inside.ret_void()
         # an element that is large enough uses the threads itself
         large = b.icmp_signed(">=", b.mul(blocks, total), I64(self.split_blocks))
@@ -168,7 +173,9 @@ class Handler:
         room = lambda side: b.alloca(ir.VectorType(memory_type(side.dtype), self.width))
         self.spare_in = [room(x) if x.has_cells else None for x in self.operands]
         self.spare_out = [room(x) for x in self.results]
-        words = [b.load(b.gep(call, [I64(i)])) for i in range(HEAD + self.axes + len(self.operands) + len(self.results))]
+        words = [
+            b.load(b.gep(call, [I64(i)])) for i in range(HEAD + self.axes + len(self.operands) + len(self.results))
+        ]
         frame, n = b.inttoptr(words[0], WORDS), words[1]
         sizes, bases = words[HEAD : HEAD + self.axes], words[HEAD + self.axes :]
         digits, rest = [], flat
@@ -211,45 +218,75 @@ class Handler:
                 b.call(self.cells, [self.ins, self.outs, I64(0), blocks, n])
 
     def split(self, frame, blocks, n):
-        """The whole blocks in ranges, by tasks; then the sums of the ranges, one after the other."""
+        """The whole blocks in ranges, by workers; then the sums of the ranges, one after the other."""
         b, per = self.b, I64(self.range_blocks)
         if self.is_summing:  # as many ranges as there is room for sums
             per = b.udiv(b.add(blocks, I64(RANGES - 1)), I64(RANGES))
-        tasks = b.udiv(b.add(blocks, b.sub(per, I64(1))), per)
-        parts = [None if x.has_cells else self.at_entry(s.type.pointee, RANGES) for x, s in self.sums()]
-        tables = [b.ptrtoint(x, I64) for x in (self.ins, self.outs)]
-        rooms = [b.ptrtoint(x, I64) for x in parts if x is not None]
-        call = _table(b, [*tables, blocks, n, per, *rooms], self.at_entry)
-        b.call(self.loop, [frame, *_called(b, self.range, call), tasks])
-        for (_, spare), part in zip(self.sums(), parts):
-            if part is not None:
-                _count(b, I64(0), tasks, lambda i: b.store(b.fadd(b.load(spare), b.load(b.gep(part, [i]))), spare))  # noqa: B023
+        ranges = b.udiv(b.add(blocks, b.sub(per, I64(1))), per)
+        workers = _smaller(b, _smaller(b, b.call(self.threads, [frame]), ranges), I64(WORKERS))
+        claimed = self.at_entry(I64, WORKERS * LINE_WORDS)
+        _count(b, I64(0), workers, lambda w: b.store(I64(0), b.gep(claimed, [b.mul(w, I64(LINE_WORDS))])))
+        sums = [(spare, self.at_entry(spare.type.pointee, RANGES)) for spare in self.sums(self.spare_out)]
+        addresses = [b.ptrtoint(x, I64) for x in (self.ins, self.outs, claimed)]
+        rooms = [b.ptrtoint(part, I64) for _, part in sums]
+        call = _table(b, [*addresses, blocks, n, per, ranges, workers, *rooms], self.at_entry)
+        b.call(self.loop, [frame, *_called(b, self.worker, call), workers])
+        for spare, part in sums:
+            add = lambda i, spare=spare, part=part: b.fadd(b.load(spare), b.load(b.gep(part, [i])))
+            _count(b, I64(0), ranges, lambda i, spare=spare, add=add: b.store(add(i), spare))
 
-    def sums(self):
-        return zip(self.results, self.spare_out)
+    def sums(self, spare):
+        return [room for side, room in zip(self.results, spare) if not side.has_cells]
 
     def at_entry(self, kind, size):
         with self.b.goto_entry_block():  # elsewhere the stack would grow at run time
             return self.b.alloca(kind, size)
 
+    def worker_function(self):
+        """void worker(call, w): the ranges of its own share, then what is left of the shares of the others.
+
+        So a worker meets the same cells in every step, and finds them in the cache of its core.
+        """
+        function = _internal(self.module, "worker", I64, I64)
+        b, (call, worker) = ir.IRBuilder(function.append_basic_block()), function.args
+        words = b.inttoptr(call, WORDS)
+        claimed, ranges, workers = (b.load(b.gep(words, [I64(k)])) for k in (2, 6, 7))
+        claimed = b.inttoptr(claimed, WORDS)
+        share = lambda w: b.udiv(b.mul(ranges, w), workers)
+
+        def serve(turn):
+            owner = b.urem(b.add(worker, turn), workers)
+            first, end = share(owner), share(b.add(owner, I64(1)))
+            counter = b.gep(claimed, [b.mul(owner, I64(LINE_WORDS))])
+            claim, run, left = (b.append_basic_block(name) for name in ("claim", "run", "left"))
+            b.branch(claim)
+            b.position_at_end(claim)
+            i = b.add(first, b.atomic_rmw("add", counter, I64(1), "monotonic"))
+            b.cbranch(b.icmp_signed("<", i, end), run, left)
+            b.position_at_end(run)
+            b.call(self.range, [words, i])
+            b.branch(claim)
+            b.position_at_end(left)
+
+        _count(b, I64(0), workers, serve)
+        b.ret_void()
+        return function
+
     def range_function(self):
         """void range(call, i): the kernel over the blocks of one range, with sums of its own."""
-        function = _internal(self.module, "range", I64, I64)
-        b, (call, i) = ir.IRBuilder(function.append_basic_block()), function.args
-        words, kinds = b.inttoptr(call, WORDS), [None if x.has_cells else x.dtype for x in self.results]
-        rooms = sum(x is not None for x in kinds)
-        ins, outs, blocks, n, per, *rooms = (b.load(b.gep(words, [I64(k)])) for k in range(5 + rooms))
-        ins, outs = b.inttoptr(ins, WORDS), b.inttoptr(outs, WORDS)
-        returns = []
+        function = _internal(self.module, "range", WORDS, I64)
+        b, (words, i) = ir.IRBuilder(function.append_basic_block()), function.args
+        kinds = [ir.VectorType(memory_type(x.dtype), self.width) for x in self.results]
+        ins, outs, _, blocks, n, per, *_ = (b.load(b.gep(words, [I64(k)])) for k in range(8))
+        ins, outs, returns = b.inttoptr(ins, WORDS), b.inttoptr(outs, WORDS), []
         if self.is_summing:
             table = [b.load(b.gep(outs, [I64(k)])) for k in range(len(kinds))]
-            for k, dtype in enumerate(kinds):
-                if dtype is not None:
-                    kind = ir.VectorType(memory_type(dtype), self.width)
-                    own = b.alloca(kind)  # not side by side with that of another thread
-                    b.store(ir.Constant(kind, None), own)
-                    table[k] = b.ptrtoint(own, I64)
-                    returns.append((own, b.gep(b.inttoptr(rooms[len(returns)], kind.as_pointer()), [i])))
+            for room, k in enumerate(self.sums(range(len(kinds)))):
+                own = b.alloca(kinds[k])  # not side by side with that of another thread
+                b.store(ir.Constant(kinds[k], None), own)
+                table[k] = b.ptrtoint(own, I64)
+                rooms = b.inttoptr(b.load(b.gep(words, [I64(8 + room)])), kinds[k].as_pointer())
+                returns.append((own, b.gep(rooms, [i])))
             outs = _table(b, table)
         first = b.mul(i, per)
         b.call(self.cells, [ins, outs, first, _smaller(b, b.add(first, per), blocks), n])

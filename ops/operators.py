@@ -47,8 +47,7 @@ def event_csr(spikes, weights, indptr, indices, *, n_post, active=None, backend=
     indptr, indices = arguments.graph_of(what, indptr, indices)
     spikes = arguments.rows_of(what, "spikes", spikes, indptr, ("bool", *FLOATS))
     weights = arguments.weights_of(what, weights, indices, spikes)
-    stated = weights.dtype if spikes.dtype == bool else np.dtype(max(spikes.dtype, weights.dtype, key=arguments.width))
-    inner = np.dtype("float32") if stated == jnp.bfloat16 else stated
+    stated, inner = arguments.result_dtypes(spikes, weights)
     spikes = spikes if spikes.dtype == bool else spikes.astype(inner)
     out = scatter_p.bind(
         spikes,
@@ -57,7 +56,7 @@ def event_csr(spikes, weights, indptr, indices, *, n_post, active=None, backend=
         indices,
         jnp.zeros((0,), jnp.int32),
         jnp.zeros((), jnp.int32),
-        arguments.active_of(what, active, indptr),
+        arguments.active_of(what, active, spikes.shape[0]),
         n_slots=1,
         n_post=n_post,
         batch=(),
@@ -107,7 +106,7 @@ def ring_deliver(ring, spikes, weights, indptr, indices, delays, step, *, active
     arguments.not_wider(what, "spikes", spikes, ring), arguments.not_wider(what, "weights", weights, ring)
     spikes = spikes if spikes.dtype == bool else spikes.astype(ring.dtype)
     delays, step = arguments.delays_of(what, delays, indices), arguments.step_of(what, step)
-    graph = (indptr, indices, delays, step, arguments.active_of(what, active, indptr))
+    graph = (indptr, indices, delays, step, arguments.active_of(what, active, spikes.shape[0]))
     return deliver_p.bind(spikes, weights, *graph, ring, backend=dispatch.requested(backend))
 
 
@@ -209,7 +208,7 @@ def edge_outer(spikes, x, indptr, indices, *, backend=None):
         indices,
         empty,
         jnp.zeros((), jnp.int32),
-        arguments.active_of(what, None, indptr),
+        jnp.zeros((0,), bool),
         n_weights=indices.shape[0],
         batch=(),
         backend=dispatch.requested(backend),
@@ -266,5 +265,5 @@ def _gather(what, ring, weights, indptr, indices, delays, step, backend):
     weights = arguments.weights_of(what, weights, indices, ring)
     arguments.not_wider(what, "weights", weights, ring)
     delays = delays if what == "gather_csr" else arguments.delays_of(what, delays, indices)
-    graph = (indptr, indices, delays, arguments.step_of(what, step), arguments.active_of(what, None, indptr))
+    graph = (indptr, indices, delays, arguments.step_of(what, step), jnp.zeros((0,), bool))
     return gather_p.bind(ring, weights, *graph, batch=(), backend=dispatch.requested(backend))

@@ -73,7 +73,7 @@ def event_procedural(spikes, weights, key, rule, *, n_post, starts=None, active=
         arguments.refuse(what, "the rule has delays", "nothing is kept here", "use ring_deliver_procedural")
     spikes = arguments.array(what, "spikes", spikes, ("bool", *FLOATS), 1)
     weights = _weights(what, weights, spikes)
-    dtype = weights.dtype if spikes.dtype == bool else np.dtype(max(spikes.dtype, weights.dtype, key=arguments.width))
+    dtype, _ = arguments.result_dtypes(spikes, weights)
     spikes = spikes if spikes.dtype == bool else spikes.astype(dtype)
     rule, graph = _graph(what, rule, n_post, key, starts, 0, active, spikes.shape[0])
     kind = dict(shape=(1, n_post), dtype=dtype, static=rule, backend=dispatch.requested(backend))
@@ -186,9 +186,7 @@ def _graph(what, rule, n_post, key, starts, step, active, n_pre):
     starts = jnp.zeros(0, "uint32") if starts is None else arguments.array(what, "starts", starts, ("uint32",), 1)
     if rule.needs_starts and starts.shape != (n_pre + 1,):
         arguments.refuse(what, f"starts have shape {starts.shape}", f"there are {n_pre} rows", "pass n_pre + 1 values")
-    active = jnp.zeros(0, bool) if active is None else arguments.array(what, "active", active, ("bool",), 1)
-    if active.shape[0] not in (0, n_pre):
-        arguments.refuse(what, f"active has shape {active.shape}", f"there are {n_pre} rows", "pass one bool per row")
+    active = arguments.active_of(what, active, n_pre)
     tables, spec = constants(rule)
     return rule, (key, starts, jnp.asarray(tables), arguments.step_of(what, step), active, jnp.asarray(spec))
 

@@ -1,7 +1,8 @@
 """Native CPU form of the random numbers: one numba function that is a typed XLA FFI handler, for all kinds.
 
-Imports numba, so import it only through `random_native.py`. A range [low, high) of entities is filled block by block on
-the calling thread; ranges may be split anywhere at multiples of 32.
+Imports numba, so import it only through `random_native.py`. A range [low, high) of entities is filled block by block
+by one thread. Large calls are split at multiples of 32 into ranges: a number depends on its entity alone, not on its
+range.
 
 Operands: key (b, 2) uint32, step (b,) uint32, rate (b, 1 or n) float32, kind (1,) uint32, table and levels uint32; b is
 the batch or 1. The result is (batch, n), for pairs (batch, n, 2).
@@ -22,6 +23,7 @@ from .call_frame import (
     last,
     new_error,
     on_stack,
+    parallel_loop,
 )
 from .random_lanes import (
     normal64_block,
@@ -44,6 +46,8 @@ N_LEADING, N_FOLLOWING = (len(table) for table in pt.exponentials())
 FINE, LOW, MIDDLE = np.float32(2.0**pt.FINE), pt.LOW, pt.MIDDLE
 STREAM0, STREAM1, STREAM2 = (np.uint32(s) for s in pt.STREAMS)
 N_ROWS = 3 * 3 * pt.DIGITS
+RANGE, SPLIT_CALL = 4096, 32768  # entities: of a range, and in a call that is worth several threads
+FRAME, PER, RANGES_EACH, GROUP, N_RANGES, N_WORDS = range(6)  # words that the tasks read
 
 
 @njit(error_model="numpy")
@@ -242,6 +246,36 @@ def row_of(buf, flat):
     return flat if dim(buf, 0) > 1 else 0
 
 
+@njit(error_model="numpy")
+def fill_ranges(context, i, kinds):
+    """Task of the handler: some ranges, of one batch element after the other."""
+    words = at(context, 0, np.int64)
+    for number in range(i * words[GROUP], min((i + 1) * words[GROUP], words[N_RANGES])):
+        fill_range(at(words[FRAME], 0, np.int64), number, words[PER], words[RANGES_EACH])
+
+
+@njit(error_model="numpy")
+def fill_range(frame, number, per, ranges):
+    """A range of `per` entities; every batch element has `ranges`."""
+    key, step, rate = buffer(frame, ARGUMENTS, 0), buffer(frame, ARGUMENTS, 1), buffer(frame, ARGUMENTS, 2)
+    kind = at(buffer(frame, ARGUMENTS, 3)[3], 0, np.uint32)[0]
+    table, levels = buffer(frame, ARGUMENTS, 4)[3], buffer(frame, ARGUMENTS, 5)[3]
+    out, flat = buffer(frame, RESULTS, 0), number // ranges
+    n, size = dim(out, 1), 8 if kind >= PAIR and kind < POISSON else 4
+    low = number % ranges * per
+    high = min(low + per, n)
+    pair, now = at(key[3], 2 * row_of(key, flat), np.uint32), at(step[3], row_of(step, flat), np.uint32)[0]
+    target = out[3] + flat * n * size
+    if kind >= POISSON:
+        rates, rate_step = at(rate[3], row_of(rate, flat) * last(rate), np.float32), 1 if last(rate) > 1 else 0
+        fill_poisson(kind, pair[0], pair[1], now, rates, rate_step, table, levels, target, low, high)
+    else:
+        fill(kind, pair[0], pair[1], now, table, target, low, high)
+
+
+fill_loop = parallel_loop(fill_ranges)
+
+
 def handler_of(sources, major, minor, tag):
     """The handler; `sources` changes with the text of the modules that it is made of."""
 
@@ -251,21 +285,17 @@ def handler_of(sources, major, minor, tag):
             return 0
         if frame[ARGUMENTS - 2] != 6 or frame[RESULTS - 2] != 1:
             return new_error(frame[2], "brainsim.ops.random: wrong number of arguments or results")
-        key, step, rate = buffer(frame, ARGUMENTS, 0), buffer(frame, ARGUMENTS, 1), buffer(frame, ARGUMENTS, 2)
-        kind = at(buffer(frame, ARGUMENTS, 3)[3], 0, np.uint32)[0]
-        table, levels = buffer(frame, ARGUMENTS, 4)[3], buffer(frame, ARGUMENTS, 5)[3]
-        out = buffer(frame, RESULTS, 0)
-        n, size = dim(out, 1), 8 if kind >= PAIR and kind < POISSON else 4
-        rate_step = 1 if last(rate) > 1 else 0
-        for flat in range(dim(out, 0)):
-            words = at(key[3], 2 * row_of(key, flat), np.uint32)
-            now = at(step[3], row_of(step, flat), np.uint32)[0]
-            target = out[3] + flat * n * size
-            if kind >= POISSON:
-                rates = at(rate[3], row_of(rate, flat) * last(rate), np.float32)
-                fill_poisson(kind, words[0], words[1], now, rates, rate_step, table, levels, target, 0, n)
-            else:
-                fill(kind, words[0], words[1], now, table, target, 0, n)
+        total, n = dim(buffer(frame, RESULTS, 0), 0), dim(buffer(frame, RESULTS, 0), 1)
+        is_large = total * n >= SPLIT_CALL
+        per = min(n, RANGE) if is_large else n
+        words, ranges = on_stack(N_WORDS, np.int64), (n + per - 1) // per
+        group = RANGE // per if is_large else total
+        words[FRAME], words[PER], words[RANGES_EACH] = address_of(frame), per, ranges
+        words[GROUP], words[N_RANGES] = group, total * ranges
+        if is_large:
+            fill_loop(frame, address_of(words), (total * ranges + group - 1) // group, ())
+        else:
+            fill_ranges(address_of(words), 0, ())
         return 0
 
     return handler

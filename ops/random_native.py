@@ -17,6 +17,7 @@ TARGET = "brainsim_random"
 _SOURCES = (
     "call_frame.py",
     "normal_table.py",
+    "parallel.py",
     "poisson_table.py",
     "random_kernels.py",
     "random_lanes.py",

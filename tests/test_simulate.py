@@ -403,7 +403,7 @@ def text_of_the_loop(n_edges):
     ready = sim._prepare(sim.topology, sim.params)
     state = sim._start(sim.params, {})
     words = np.zeros(2, np.uint32)
-    lowered = sim.chunk.run.lower(sim.topology, ready, state, {}, words, sim.chunk.buffers(), np.int32(10))
+    lowered = sim.chunk.run.lower(sim.topology, ready, state, {}, words, sim.chunk.buffers(), np.int32(10), np.int32(0))
     text = lowered.compile().as_text()
     seconds = time.perf_counter() - begun
     return re.sub(r"\b\d[\d,]*\b|%[\w.-]+", "#", text), seconds, len(text)

@@ -7,7 +7,7 @@ import pytest
 
 import brainsim as bs
 from brainsim import compile as compilation
-from brainsim import windows
+from brainsim import chunk, windows
 
 N, DT = 6, 0.1
 
@@ -26,6 +26,20 @@ class Wave(bs.Neuron):
 
     def dy(self, x, y):
         return -self.omega * x - self.damping * y
+
+
+class Jittered(bs.Neuron):
+    """A leak with noise."""
+
+    rate = bs.param(0.2, "1/ms")
+    size = bs.param(0.3, "1/sqrt(ms)")
+    x = bs.state(0.1)
+
+    def dx(self, x):
+        return -self.rate * x
+
+    def noise_x(self):
+        return self.size
 
 
 class Sent(bs.Synapse):
@@ -65,10 +79,18 @@ CASES = {
 }
 
 
-def compiled(monkeypatch, net, window):
-    if window is not None:
-        monkeypatch.setattr(compilation, "choose_window", lambda *_: window)
-    return net.compile(dt=DT, record=["mass.x"])
+def compiled(monkeypatch, net, levels, record=("mass.x",)):
+    with monkeypatch.context() as patch:
+        if levels is not None:
+            patch.setattr(compilation, "choose_levels", lambda *_: levels)
+        return net.compile(dt=DT, record=list(record))
+
+
+def stepwise(monkeypatch, sim, *args, **kwargs):
+    """A run whose steps are never one function."""
+    with monkeypatch.context() as patch:
+        patch.setattr(chunk, "makes_blocks", lambda *_: False)
+        return sim.run(*args, **kwargs)
 
 
 @pytest.mark.parametrize("method", ["rk4", "exp_euler"])
@@ -78,8 +100,63 @@ def test_windows_change_nothing(monkeypatch, case, method, x64):
     auto = compiled(monkeypatch, net, None)
     assert auto.program.window > 5
     found = auto.run(20.0)["mass.x"]
-    for window in (1, 2, 7):
-        np.testing.assert_allclose(compiled(monkeypatch, net, window).run(20.0)["mass.x"], found, rtol=1e-10)
+    for levels in ((), (2,), (7,), (2, 4, 8), (1, 3, 12), (5, 30)):
+        other = compiled(monkeypatch, net, levels).run(20.0)["mass.x"]
+        np.testing.assert_allclose(other, found, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["euler", "rk4", "exp_euler"])
+@pytest.mark.parametrize("levels", [(2, 6), (4,), (4, 8), (8,)])
+def test_steps_in_one_function_have_the_bits_of_single_steps(monkeypatch, levels, method):
+    """With a state and the noise of one population, recorded in every step, every third and as a mean."""
+    net = network(CASES["far alone"], method=method)
+    net.add("noisy", Jittered(), 5, method="euler")
+    net.connect("noisy", "mass", Sent(), bs.from_edges(np.arange(5), np.arange(5)), weight=3.0, delay=0.9)
+    record = ["mass.x", bs.trace("mass.y", every=0.3, of=[1, 4]), bs.mean("noisy.x"), "noisy.x"]
+    sim = compiled(monkeypatch, net, levels, record)
+    fast = sim.run(19.5)
+    assert sim.chunk.blocks == levels[0]
+    other = compiled(monkeypatch, net, levels, record)
+    slow = stepwise(monkeypatch, other, 19.5)
+    assert other.chunk.blocks == 0
+    for name in ("mass.x", "mass.y", "noisy.x"):
+        assert np.array_equal(fast[name], slow[name]), name
+    assert fast["mass.y"].shape == (65, 2)
+    np.testing.assert_array_equal(fast.summaries["noisy.x"], slow.summaries["noisy.x"])
+    for a, b in zip(jax.tree.leaves(fast.state), jax.tree.leaves(slow.state)):
+        assert np.array_equal(a, b)
+
+
+def test_drives_and_near_edges_go_step_by_step(monkeypatch):
+    net = network(CASES["far alone"])
+    driven, whole = (compiled(monkeypatch, net, (4, 8)) for _ in range(2))
+    trace = driven.run(5.0, inputs={"mass.I": bs.step(5.0, start=1.0)})["mass.x"]
+    assert driven.chunk.blocks == 0
+    assert np.array_equal(trace[:10], whole.run(5.0)["mass.x"][:10])
+    assert whole.chunk.blocks == 4
+    assert not np.array_equal(trace[10:], whole.run(5.0)["mass.x"][10:])
+    near = compiled(monkeypatch, network(CASES["near and far"]), (4, 8))
+    near.run(5.0)
+    assert near.chunk.blocks == 0
+
+
+def test_spikes_beside_masses(monkeypatch):
+    """A spiking population that drives the masses and is recorded; windows and lists of spikes in one loop."""
+    from brainsim.models.neurons import LIF
+    from brainsim.models.synapses import Delta
+
+    net = network(CASES["near and far"])
+    net.add("cells", LIF(tau=10.0), 4)
+    net.connect("cells", "cells", Delta(), bs.from_edges([0, 1], [2, 3]), weight=0.5, delay=0.4)
+    runs = []
+    for levels in ((), (2, 4, 16)):
+        sim = compiled(monkeypatch, net, levels, ["mass.x", "cells.spikes", "cells.v"])
+        parts = [sim.run(30.0, inputs={"cells.I": bs.constant(400.0)})]
+        runs.append(parts[0])
+    assert len(runs[0].spikes["cells"].times) > 4
+    assert np.array_equal(runs[0].spikes["cells"].times, runs[1].spikes["cells"].times)
+    assert np.array_equal(runs[0]["cells.v"], runs[1]["cells.v"])
+    np.testing.assert_allclose(runs[0]["mass.x"], runs[1]["mass.x"], rtol=1e-4, atol=1e-5)
 
 
 def test_against_a_plain_loop():
@@ -100,11 +177,13 @@ def test_against_a_plain_loop():
     np.testing.assert_allclose(sim.run(15.0)["mass.x"], out, rtol=2e-4, atol=1e-5)
 
 
-def test_a_run_in_parts_has_the_bits_of_the_whole():
-    sim = network(CASES["near and far"]).compile(dt=DT, record=["mass.x"])
-    whole = sim.run(9.7)
+@pytest.mark.parametrize("levels", [None, (2, 4, 16), (8, 40)])
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_in_parts_has_the_bits_of_the_whole(monkeypatch, case, levels):
+    sim = compiled(monkeypatch, network(CASES[case]), levels)
+    whole = sim.run(79.7)
     state, parts = None, []
-    for length in (0.1, 3.3, 1.6, 4.7):
+    for length in (0.1, 3.3, 1.6, 4.7, 70.0):
         part = sim.run(length, state=state)
         state, parts = part.state, [*parts, part["mass.x"]]
     assert np.array_equal(np.concatenate(parts), whole["mass.x"])
@@ -112,9 +191,10 @@ def test_a_run_in_parts_has_the_bits_of_the_whole():
         assert np.array_equal(a, b)
 
 
-def test_traced_runs_and_gradients(monkeypatch, x64):
+@pytest.mark.parametrize("levels", [None, (2, 6, 18), (7,)])
+def test_traced_runs_and_gradients(monkeypatch, levels, x64):
     net = network(CASES["near and far"])
-    fast, slow = compiled(monkeypatch, net, None), compiled(monkeypatch, net, 1)
+    fast, slow = compiled(monkeypatch, net, levels), compiled(monkeypatch, net, ())
     assert fast.program.window > 1
 
     def loss(sim, w):
@@ -129,14 +209,35 @@ def test_traced_runs_and_gradients(monkeypatch, x64):
 
 
 def test_the_choice_follows_the_delays():
-    choose = lambda delays: network(np.broadcast_to(delays, N * N) * DT).compile(dt=DT).program.window
-    assert choose(0) == 1
-    assert choose(30) == 31
-    assert choose(1000) == windows.LONGEST
-    few_short = np.where(np.arange(N * N) == 0, 1, 20)
-    assert choose(few_short) == 21
+    """On many edges, so that the sums count."""
+    pre, post = np.divmod(np.arange(200 * 200), 200)
+
+    def choose(delays):
+        net = bs.Network()
+        net.add("mass", Wave(), 200)
+        delays = np.broadcast_to(delays, len(pre)) * DT
+        net.connect("mass", "mass", Sent(), bs.from_edges(pre, post), weight=1.0, delay=delays)
+        return net.compile(dt=DT).program.levels
+
+    assert choose(0) == ()
+    assert choose(30)[-1] in (30, 31) and choose(30)[0] <= windows.BLOCK
+    assert choose(1000)[-1] == windows.LONGEST
+    few_short = choose(np.where(np.arange(len(pre)) < 200, 3, 40))
+    assert few_short[0] <= 4 and 20 <= few_short[-1] <= 41
+
+
+def test_every_edge_is_near_or_of_the_longest_level_that_fits():
+    rng = np.random.default_rng(5)
+    rows = {"indptr": np.array([0, 7, 7, 40], np.int32), "delays": rng.integers(0, 40, 40).astype(np.int32)}
+    rows["indices"] = np.arange(40, dtype=np.int32)
+    parts = windows.split(rows, (3, 6, 24))
+    assert sorted(np.concatenate([p["indices"] for p in parts.values()])) == list(range(40))
+    for name, low, high in (("near", 0, 3), ("far0", 3, 6), ("far1", 6, 24), ("far2", 24, 99)):
+        wait = parts[name]["delays"] + 1
+        assert np.all((low <= wait) & (wait < high)), name
+        assert parts[name]["indptr"][1] == parts[name]["indptr"][2] == np.sum(parts[name]["indices"] < 7)
 
 
 def test_explained():
     text = str(network(CASES["near and far"]).compile(dt=DT).explain())
-    assert "33 summed once per window" in text and "3 with shorter delays in every step" in text
+    assert "in nested windows" in text and "with shorter delays in every step" in text

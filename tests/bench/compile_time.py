@@ -29,7 +29,7 @@ def simulation(n_edges, per_edge_delays=True):
     net = bs.Network(seed=0)
     net.add("cells", LIF(), CELLS)
     pre, post = rng.integers(0, CELLS, n_edges), rng.integers(0, CELLS, n_edges)
-    delay = rng.integers(1, 20, n_edges) * 0.1 if per_edge_delays else 1.5
+    delay = rng.integers(1, 15, n_edges) * 0.1 if per_edge_delays else 1.5
     edges = bs.from_edges(pre, post)
     net.connect("cells", "cells", ExpCurrent(), edges, weight=rng.normal(1.0, 0.1, n_edges), delay=delay)
     return net.compile(dt=0.1, record=["cells.spikes"])
@@ -39,7 +39,7 @@ def arguments(sim):
     ready = sim._prepare(sim.topology, sim.params)
     drives = drives_of(sim.program, sim.feeds, {}, sim.params, 0, 1)
     state = sim._start(sim.params, drives)
-    return sim.topology, ready, state, drives, np.zeros(2, np.uint32), sim.chunk.buffers(), np.int32(1)
+    return sim.topology, ready, state, drives, np.zeros(2, np.uint32), sim.chunk.buffers(), np.int32(1), np.int32(0)
 
 
 def without_shapes(text, n_edges):

@@ -129,5 +129,5 @@ def test_refusals():
         event_fan_out(s, 1.0, np.zeros(4, np.int32), n_post=2)
     with pytest.raises(ValueError, match="indptr describes"):
         event_fan_out(jnp.ones(4), 1.0, indices, n_post=2)
-    with pytest.raises(ValueError, match="active has shape"):
+    with pytest.raises(ValueError, match="active has length"):
         event_fan_in(s, 1.0, indices, active=np.ones(2, bool))

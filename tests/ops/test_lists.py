@@ -121,18 +121,17 @@ def blocked(indptr, targets, n_post, n_blocks, *arrays):
     return indptr, *(a[order] for a in (targets, *arrays))
 
 
+def dtypes_of_forms():
+    """Every pair natively; the other forms, which compile for long, with two of them quickly."""
+    quick = [("bfloat16", "float32"), ("float64", "float64")]
+    pairs = [*quick, ("float32", "float32"), ("float32", "float64"), ("bfloat16", "float64")]
+    slow = lambda form, pair: pytest.mark.slow if form != "native" and pair not in quick else ()
+    return [pytest.param(form, *pair, marks=slow(form, pair)) for form in ALL for pair in pairs]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("n_blocks", [1, 4])
-@pytest.mark.parametrize(
-    "w_dtype, ring_dtype",
-    [
-        ("float32", "float32"),
-        ("bfloat16", "float32"),
-        ("float64", "float64"),
-        ("float32", "float64"),
-        ("bfloat16", "float64"),
-    ],
-)
+@pytest.mark.parametrize("form, w_dtype, ring_dtype", dtypes_of_forms())
 def test_deliver_list_values(form, x64, w_dtype, ring_dtype, n_blocks, packed):
     rng, indptr, targets, delays, n_post, n_slots = network()
     ring = rng.normal(size=(n_slots, n_post)).astype(ring_dtype)

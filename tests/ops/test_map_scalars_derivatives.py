@@ -122,7 +122,10 @@ def test_first_derivatives(name, n, dtype):
     agree(FIRST[name], n, dtype, *values(n, dtype))
 
 
-@pytest.mark.parametrize("name", SECOND)
+@pytest.mark.parametrize("name, dtype", [
+    pytest.param(name, dtype, marks=() if dtype is np.float64 or name in ("jacfwd", "jacrev") else pytest.mark.slow)
+    for name in SECOND for dtype in DTYPES
+], indirect=["dtype"])  # fmt: skip
 def test_derivatives_of_higher_order(name, dtype):
     agree(SECOND[name], 7, dtype, *values(7, dtype))
 
@@ -156,7 +159,9 @@ def batched(n, dtype, axes, size=3):
     return (z, k, held, on), ({"a": axes[0], "b": axes[1]}, axes[2], axes[3], axes[3])
 
 
-@each_axes
+@pytest.mark.parametrize("axes, n", [
+    pytest.param(axes, n, marks=() if n == width(axes, 0) else pytest.mark.slow) for axes in AXES for n in WIDTHS
+], indirect=["n"])  # fmt: skip
 def test_batches_of_values(axes, n):
     args, in_axes = batched(n, np.float32, axes)
     agree(lambda f: jax.vmap(f, in_axes=in_axes), n, np.float32, *args, cell=small)

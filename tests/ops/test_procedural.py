@@ -173,7 +173,15 @@ def case(rule, rng):
     return fast, dense, (ring, s, w)
 
 
-@pytest.mark.parametrize("name", FEW)
+def on_both(names, quick):
+    """Cases of the native form, and of the XLA form, which compiles for seconds: the first ones quickly, the others slow."""
+    slow = lambda i: pytest.mark.slow if i >= quick else ()
+    return [pytest.param("native", *n) for n in names] + [
+        pytest.param("xla", *n, marks=slow(i)) for i, n in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("backend, name", on_both([(name,) for name in reversed(FEW)], 1))
 def test_vjp_and_jvp(x64, name, backend, rng):
     fast, dense, arguments = case(RULES[name], rng)
     fast = jax.jit(lambda *a, f=fast: f(*a, backend))
@@ -245,12 +253,12 @@ def test_active_rows_restrict_the_derivative_by_spikes(x64, backend, rng):
     np.testing.assert_allclose(forward, jnp.vdot(some_s, tangent), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name, axes", [
+@pytest.mark.parametrize("backend, name, axes", on_both([
     ("outdegree, long rows", (None, 0, None)),
     ("probability, high", (None, None, 0)),
     ("indegree", (0, 0, 0)),
     ("probability", (0, None, 0)),
-])  # fmt: skip
+], 1))  # fmt: skip
 def test_batches_and_their_gradient(x64, backend, name, axes, rng):
     fast, dense, arguments = case(RULES[name], rng)
     batched = [a if m is None else jnp.asarray(rng.normal(size=(3, *a.shape))) for a, m in zip(arguments, axes)]
