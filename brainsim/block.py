@@ -1,7 +1,8 @@
 """All steps of a window as one function of the cell, where no cell sees another one within them.
 
-A step of a few hundred cells costs less than the calls that it consists of. Here a call makes `program.levels[0]` steps:
-it gets the sums of the couplings of all of them, and gives back what each of them sends and what is recorded.
+The equations of a few hundred cells cost less than the calls that a step consists of. Here one call makes
+`program.levels[0]` steps: it gets the sums of the couplings of all of them, and gives back what each of them sends and
+what is recorded.
 """
 
 import jax

@@ -18,8 +18,10 @@ from .delivery import every
 
 LONGEST = 64  # steps of a window: longer ones gain nothing, and their sums leave the cache
 BLOCK = 8  # steps of the shortest level where its steps are one function (`block.py`): code grows with it
-NEAR, FAR, ONCE = 2.6, 0.045, 2.2  # ns per edge and step: a single value, one of a slice, beginning a slice
-STEP, INSIDE, CALL = 1200.0, 150.0, 300.0  # ns: a step on its own, one in a block of steps, one window of a level
+NEAR, FAR, ONCE = 1.4, 0.037, 1.15  # ns per edge: a single value; a slice, for every step of its tile and at all
+TILES = (8, 16, 32, 64)  # steps of the slices as they are read
+ROW, SUM = 5.0, 0.4  # ns: beginning the sums of one target, keeping one of them
+STEP, INSIDE, CALL = 1200.0, 150.0, 500.0  # ns: a step on its own, one in a block of steps, one window of a level
 STRETCH = 256  # steps at least for which the ring is unrolled
 
 
@@ -40,6 +42,7 @@ def choose_levels(couplings, projections, steps, blocks: bool) -> tuple[int, ...
     ]
     if not waits:
         return ()
+    rows = sum(c.slot.group.n for c in couplings if c.moving and c.delay != 0)
     waits = np.sort(np.concatenate(waits))
     shorter = np.searchsorted(waits, np.arange(LONGEST + 1))  # number of edges that a window of k steps leaves out
 
@@ -49,7 +52,9 @@ def choose_levels(couplings, projections, steps, blocks: bool) -> tuple[int, ...
         own = np.diff([*shorter[list(levels)], len(waits)])
         whole = blocks and shorter[levels[0]] == 0 and levels[0] <= BLOCK
         total = NEAR * shorter[levels[0]] + (INSIDE + CALL / levels[0] if whole else STEP)
-        return total + sum(m * (FAR + ONCE / size) + CALL / size for m, size in zip(own, levels) if m)
+        read = {size: next(t for t in TILES if t >= size) for size in levels}
+        call = lambda m, size: m * (FAR * read[size] + ONCE) + rows * (ROW + SUM * size) + CALL
+        return total + sum(call(m, size) / size for m, size in zip(own, levels) if m)
 
     return min(_candidates(), key=cost)
 

@@ -33,13 +33,13 @@ def array(what, name, value, dtypes, ndim):
     return value
 
 
-def size(what, n):
+def size(what, n, name="n_post"):
     try:
         n = int(n.__index__())
     except (AttributeError, TypeError, jax.errors.TracerIntegerConversionError):
-        refuse(what, f"n_post is {n!r}", "shapes are static", "pass a Python int")
+        refuse(what, f"{name} is {n!r}", "shapes are static", "pass a Python int")
     if n < 0:
-        refuse(what, f"n_post is {n}", "a number of targets is not negative", "pass 0 or more")
+        refuse(what, f"{name} is {n}", "a number is not negative", "pass 0 or more")
     return n
 
 

@@ -18,8 +18,9 @@ ARGUMENTS, RESULTS = 9, 14  # words of the call frame
 LINE = 64  # cells: a cache line of the narrowest type, so that no two ranges write to one
 LINE_WORDS = 8  # a cache line, so that two workers do not write to one
 RANGES, WORKERS = 16, 64  # ranges of a kernel with sums; the most threads of a call
-# Vector operations, two or so per cycle. SPLIT_WORK: below, a helper comes too late to be of use.
-SPLIT_WORK, RANGE_WORK = 20_000, 10_000
+# In vector operations before optimisation, of which 20 to 50 take a nanosecond. SPLIT_WORK: below it, some 10 us, a
+# helper comes too late to be of use.
+SPLIT_WORK, RANGE_WORK = 250_000, 40_000
 HEAD = 4  # words of a call before the sizes of the batch: frame, cells, elements, elements per task
 
 

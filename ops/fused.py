@@ -58,7 +58,7 @@ def map_scalars(function, n, *args, donate=(), backend=None):
     >>> map_scalars(lambda v, tau: v - v / tau, 2, jnp.array([1.0, 2.0]), 2.0)
     Array([0.5, 1. ], dtype=float32)
     """
-    n = _count(n)
+    n = arguments.size(WHAT, n, "n")
     leaves, tree = jax.tree.flatten(args)
     mapped = [_how_mapped(i, x, n) for i, x in enumerate(leaves)]
     leaves = [jnp.asarray(x.array if isinstance(x, View) else x) for x in leaves]
@@ -68,16 +68,6 @@ def map_scalars(function, n, *args, donate=(), backend=None):
     operands, mapped = [*consts, *leaves], [*[False] * len(consts), *mapped]
     pairs = {len(consts) + i: o for i, o in pairs.items()}
     return jax.tree.unflatten(out_tree, _dispatch(jaxpr, operands, mapped, n, pairs, asked))
-
-
-def _count(n):
-    try:
-        n = int(n.__index__())
-    except (AttributeError, TypeError, jax.errors.TracerIntegerConversionError):
-        arguments.refuse(WHAT, f"n is {n!r}", "shapes are static", "pass a Python int")
-    if n < 0:
-        arguments.refuse(WHAT, f"n is {n}", "a number of cells is not negative", "pass 0 or more")
-    return n
 
 
 def _how_mapped(i, x, n):

@@ -15,6 +15,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from . import dispatch, fused_layout, scalar_graph
+from .rules import is_zero
 
 # (*operands) -> results. Operands and results have the shapes of `fused_layout`; `mapped` has one flag per operand,
 # `summed` one per result; `aliases` are pairs (operand, result) that may share memory.
@@ -92,14 +93,10 @@ def _shapes(*operands, jaxpr, summed, n, batch, **params):
 # --- derivatives
 
 
-def _is_zero(tangent):
-    return type(tangent) is ad.Zero or tangent.dtype == jax.dtypes.float0
-
-
 def _jvp(primals, tangents, **params):
     params["mapped"], primals, tangents = _cut(params, primals, tangents)
     jaxpr, mapped, summed, batch = (params[k] for k in ("jaxpr", "mapped", "summed", "batch"))
-    moving = [i for i, t in enumerate(tangents) if not _is_zero(t)]
+    moving = [i for i, t in enumerate(tangents) if not is_zero(t)]
     if scalar_graph.calls(jaxpr, "custom_vjp_call"):
         return _jvp_of_xla(primals, tangents, moving, params)
     outs = map_scalars_p.bind(*primals, **params)
@@ -122,7 +119,7 @@ def _jvp(primals, tangents, **params):
 def _cut(params, primals, tangents):
     """Flags, primals and tangents with the stretches of longer arrays cut out."""
     mapped, n = params["mapped"], params["n"]
-    moved = [t if _is_zero(t) else fused_layout.without_views([t], [m], n)[0][0] for t, m in zip(tangents, mapped)]
+    moved = [t if is_zero(t) else fused_layout.without_views([t], [m], n)[0][0] for t, m in zip(tangents, mapped)]
     primals, flags = fused_layout.without_views(primals, mapped, n)
     return tuple(flags), primals, moved
 
@@ -135,7 +132,7 @@ def _jvp_of_xla(primals, tangents, moving, params):
         return _xla(*(changed.get(i, x) for i, x in enumerate(primals)), **params)
 
     outs, moved = jax.jvp(along, [primals[i] for i in moving], [tangents[i] for i in moving])
-    return outs, [ad.Zero(jax.typeof(x).to_tangent_aval()) if _is_zero(t) else t for x, t in zip(outs, moved)]
+    return outs, [ad.Zero(jax.typeof(x).to_tangent_aval()) if is_zero(t) else t for x, t in zip(outs, moved)]
 
 
 def _shared(consts, batch):

@@ -14,6 +14,7 @@ from jax.interpreters import ad, batching, mlir
 
 from . import arguments, dispatch, handlers, xla
 from .operators import edge_outer
+from .rules import define_impl, is_zero, with_batch_axis
 
 update_p = Primitive("brainsim_update")  # (weights, s, x, indptr, indices, edges, low, high) -> weights
 TRAILING = (1,) * 8
@@ -182,8 +183,7 @@ def _xla(*operands, backend):
 def _jvp(primals, tangents, *, backend):
     w = primals[0]
     new = update_p.bind(*primals, backend=backend)
-    zero = lambda t: type(t) is ad.Zero or t.dtype == jax.dtypes.float0
-    moving = [i for i, t in enumerate(tangents) if not zero(t)]
+    moving = [i for i, t in enumerate(tangents) if not is_zero(t)]
     if not moving:
         return new, ad.Zero(jax.typeof(w).to_tangent_aval())
     full = [tangents[i] if i in moving else jnp.zeros(p.shape, p.dtype) for i, p in enumerate(primals)]
@@ -211,8 +211,7 @@ def _tangent(w, s, x, indptr, indices, edges, low, high, dw, ds, dx, dlow, dhigh
 
 def _batch(operands, dims, *, backend):
     """One more leading axis; the weights become one array per batch element, edges and shared values stay shared."""
-    size = next(a.shape[d] for a, d in zip(operands, dims) if d is not None)
-    moved = [jnp.expand_dims(a, 0) if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims)]
+    size, moved = with_batch_axis(operands, dims)
     moved[0] = jnp.broadcast_to(moved[0], (size, *moved[0].shape[1:]))
     return update_p.bind(*moved, backend=backend), 0
 
@@ -223,12 +222,7 @@ def _lower(platform, ctx, *operands, backend):
     return mlir.lower_fun(functools.partial(_xla, backend=backend), multiple_results=False)(ctx, *operands)
 
 
-@functools.cache
-def _compiled(backend):
-    return jax.jit(functools.partial(update_p.bind, backend=backend))
-
-
-update_p.def_impl(lambda *operands, backend: _compiled(backend)(*operands))
+define_impl(update_p)
 update_p.def_abstract_eval(lambda w, *rest, backend: jax.core.ShapedArray(w.shape, w.dtype))
 ad.primitive_jvps[update_p] = _jvp
 batching.primitive_batchers[update_p] = _batch

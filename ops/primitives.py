@@ -24,6 +24,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from . import dispatch, native, reference, xla
+from .rules import define_impl, is_zero, with_batch_axis
 
 scatter_p = Primitive("brainsim_scatter")  # (s, w, *graph) -> (*batch, n_slots, n_post)
 deliver_p = Primitive("brainsim_deliver")  # (s, w, *graph, ring) -> ring
@@ -66,10 +67,6 @@ def _outer_shape(s, x, *graph, n_weights, batch, backend):
 # --- forward derivatives
 
 
-def _is_zero(tangent):
-    return type(tangent) is ad.Zero or tangent.dtype == jax.dtypes.float0
-
-
 def _sum_tangents(parts, result):
     total = functools.reduce(ad.add_tangents, parts, ad.Zero(jax.typeof(result).to_tangent_aval()))
     return result, total
@@ -79,9 +76,9 @@ def _spikes_jvp(primitive, primals, tangents, **params):
     """Of `scatter` and `outer`: their first factor is s, whose derivative lives on the active rows."""
     (s, other, *graph), (ds, d_other, *_) = primals, tangents
     parts = []
-    if not _is_zero(ds):
+    if not is_zero(ds):
         parts.append(primitive.bind(_silence_inactive(ds, graph), other, *graph, **params))
-    if not _is_zero(d_other):
+    if not is_zero(d_other):
         parts.append(primitive.bind(s, d_other, *graph, **params))
     return _sum_tangents(parts, primitive.bind(s, other, *graph, **params))
 
@@ -89,11 +86,11 @@ def _spikes_jvp(primitive, primals, tangents, **params):
 def _deliver_jvp(primals, tangents, *, backend):
     (s, w, *graph, ring), (ds, dw, *_, total) = primals, tangents
     for first, second in ((ds, w), (s, dw)):
-        if first is ds and not _is_zero(ds):
+        if first is ds and not is_zero(ds):
             first = _silence_inactive(ds, graph)
-        if _is_zero(first) or _is_zero(second):
+        if is_zero(first) or is_zero(second):
             continue
-        if _is_zero(total):
+        if is_zero(total):
             n_slots, n_post = ring.shape[-2:]
             total = scatter_p.bind(
                 first,
@@ -113,9 +110,9 @@ def _deliver_jvp(primals, tangents, *, backend):
 def _gather_jvp(primals, tangents, **params):
     (x, w, *graph), (dx, dw, *_) = primals, tangents
     parts = []
-    if not _is_zero(dx):
+    if not is_zero(dx):
         parts.append(gather_p.bind(dx, w, *graph, **params))
-    if not _is_zero(dw):
+    if not is_zero(dw):
         parts.append(gather_p.bind(x, dw, *graph, **params))
     return _sum_tangents(parts, gather_p.bind(x, w, *graph, **params))
 
@@ -187,8 +184,7 @@ def _outer_transpose(ct, s, x, *graph, backend, **params):
 
 def _batch_rule(primitive, operands, dims, **params):
     """One more leading axis on every operand: of full length where it is mapped, of length 1 where it is shared."""
-    size = next(a.shape[d] for a, d in zip(operands, dims) if d is not None)
-    moved = [jnp.expand_dims(a, 0) if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims)]
+    size, moved = with_batch_axis(operands, dims)
     if primitive is deliver_p:
         moved[-1] = jnp.broadcast_to(moved[-1], (size, *moved[-1].shape[1:]))
     else:
@@ -213,14 +209,9 @@ def _lower(name, platform, ctx, *operands, backend, **params):
     return mlir.lower_fun(functools.partial(form, **params), multiple_results=False)(ctx, *operands)
 
 
-@functools.cache
-def _compiled(primitive, params):
-    return jax.jit(functools.partial(primitive.bind, **dict(params)))
-
-
 def _define(primitive, name, shape, jvp, transpose):
     primitive.def_abstract_eval(shape)
-    primitive.def_impl(lambda *operands, **params: _compiled(primitive, tuple(params.items()))(*operands))
+    define_impl(primitive)
     ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = functools.partial(_batch_rule, primitive)

@@ -34,6 +34,7 @@ from .procedural_rules import fixed_outdegree as fixed_outdegree
 from .procedural_rules import fixed_probability as fixed_probability
 from .procedural_rules import fixed_total_number as fixed_total_number
 from .procedural_rules import row_starts as row_starts
+from .rules import define_impl, is_zero, with_batch_axis
 from .trilinear import Family
 
 ACTIVE = 4  # position in the graph: key, starts, tables, step, active, spec
@@ -146,7 +147,7 @@ def gather_procedural(x, weights, key, rule, *, n_pre, starts=None, backend=None
     x = arguments.array(what, "x", x, FLOATS, 1)
     weights = _weights(what, weights, x)
     arguments.not_wider(what, "weights", weights, x)
-    n_pre = arguments.size(what, n_pre)
+    n_pre = arguments.size(what, n_pre, "n_pre")
     rule, graph = _graph(what, rule, x.shape[0], key, starts, 0, None, n_pre)
     kind = dict(shape=(n_pre,), dtype=x.dtype, static=rule, backend=dispatch.requested(backend))
     return FAMILY.bind("gather", x[None], weights.astype(x.dtype), *graph, **kind)
@@ -226,7 +227,7 @@ def _deliver_jvp(primals, tangents, **params):
         total = jnp.zeros_like(ring)
     for first, second in ((ds, w), (s, dw)):
         moved = first if first is ds else second
-        if type(moved) is ad.Zero or moved.dtype == jax.dtypes.float0:
+        if is_zero(moved):
             continue
         if first is ds:
             first = FAMILY._silenced("s", ds, graph)
@@ -243,8 +244,7 @@ def _deliver_transpose(ct, s, w, *rest, static, backend):
 
 
 def _deliver_batch(operands, dims, **params):
-    size = next(a.shape[d] for a, d in zip(operands, dims) if d is not None)
-    moved = [jnp.expand_dims(a, 0) if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims)]
+    size, moved = with_batch_axis(operands, dims)
     moved[-1] = jnp.broadcast_to(moved[-1], (size, *moved[-1].shape[1:]))
     return deliver_p.bind(*moved, **params), 0
 
@@ -262,12 +262,7 @@ def _lower_deliver(platform, ctx, *operands, static, backend):
     return mlir.lower_fun(functools.partial(form, static=static), multiple_results=False)(ctx, *operands)
 
 
-@functools.cache
-def _compiled(params):
-    return jax.jit(functools.partial(deliver_p.bind, **dict(params)))
-
-
-deliver_p.def_impl(lambda *operands, **params: _compiled(tuple(params.items()))(*operands))
+define_impl(deliver_p)
 deliver_p.def_abstract_eval(lambda *operands, **_: jax.core.ShapedArray(operands[-1].shape, operands[-1].dtype))
 ad.primitive_jvps[deliver_p] = _deliver_jvp
 ad.primitive_transposes[deliver_p] = _deliver_transpose

@@ -8,6 +8,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from . import dispatch, normal_table, poisson_table, random_native, threefry
+from .rules import define_impl
 
 random_p = Primitive("brainsim_random")  # (key (b, 2), step (b,)[, rate (b, 1 or n)]) -> (batch, n); b: batch or 1
 
@@ -95,13 +96,8 @@ def _lower(platform, ctx, *operands, **params):
     return mlir.lower_fun(functools.partial(_xla, **params), multiple_results=False)(ctx, *operands)
 
 
-@functools.cache
-def _compiled(params):
-    return jax.jit(functools.partial(random_p.bind, **dict(params)))
-
-
 random_p.def_abstract_eval(_shape)
-random_p.def_impl(lambda *operands, **params: _compiled(tuple(params.items()))(*operands))
+define_impl(random_p)
 ad.primitive_jvps[random_p] = _jvp
 batching.primitive_batchers[random_p] = _batch
 mlir.register_lowering(random_p, functools.partial(_lower, "other"))

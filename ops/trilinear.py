@@ -17,6 +17,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from . import dispatch
+from .rules import define_impl, is_zero, with_batch_axis
 
 OPERANDS = {"scatter": ("s", "w"), "gather": ("x", "w"), "outer": ("s", "x")}
 RESULT = {"scatter": "x", "gather": "s", "outer": "w"}
@@ -46,8 +47,7 @@ class Family:
 
     def _primitive(self, member):
         primitive = Primitive(f"brainsim_{self.name}_{member}")
-        compiled = functools.cache(lambda items: jax.jit(functools.partial(primitive.bind, **dict(items))))
-        primitive.def_impl(lambda *operands, **params: compiled(tuple(params.items()))(*operands))
+        define_impl(primitive)
         primitive.def_abstract_eval(_shape)
         ad.primitive_jvps[primitive] = functools.partial(self._jvp, member)
         ad.primitive_transposes[primitive] = functools.partial(self._transpose, member)
@@ -68,7 +68,7 @@ class Family:
         factors, graph = primals[:2], primals[2:]
         result, total = primitive.bind(*primals, **params), None
         for i, tangent in enumerate(tangents[:2]):
-            if type(tangent) is ad.Zero or tangent.dtype == jax.dtypes.float0:
+            if is_zero(tangent):
                 continue
             moved = [self._silenced(roles[i], tangent, graph) if k == i else factors[k] for k in (0, 1)]
             part = primitive.bind(*moved, *graph, **params)
@@ -112,6 +112,5 @@ def _shape(*operands, shape, batch, dtype, static, backend):
 
 def _batch(primitive, operands, dims, *, batch, **params):
     """One more leading axis on every operand: of full length where it is mapped, of length 1 where it is shared."""
-    size = next(a.shape[d] for a, d in zip(operands, dims) if d is not None)
-    moved = [jnp.expand_dims(a, 0) if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(operands, dims)]
+    size, moved = with_batch_axis(operands, dims)
     return primitive.bind(*moved, batch=(size, *batch), **params), 0

@@ -62,10 +62,7 @@ def window_gather(history, weights, indptr, indices, delays, step, *, block, bac
 
 
 def _block(what, block, history):
-    try:
-        block = int(block.__index__())
-    except (AttributeError, TypeError, jax.errors.TracerIntegerConversionError):
-        arguments.refuse(what, f"block is {block!r}", "shapes are static", "pass a Python int")
+    block = arguments.size(what, block, "block")
     if not 1 <= block <= history.shape[1]:
         arguments.refuse(
             what,

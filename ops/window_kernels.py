@@ -6,7 +6,9 @@ Edges are walked in order on the calling thread: the same inputs give the same b
 """
 
 import numpy as np
-from numba import cfunc, literally, njit
+from numba import cfunc, literally, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .call_frame import (
     ARGUMENTS,
@@ -23,6 +25,9 @@ from .call_frame import (
 from .kernel_frame import (
     INT32,
     SIGNATURE,
+    _load,
+    _splat,
+    _vector,
     add_scaled,
     clear,
     copy_vector,
@@ -33,6 +38,8 @@ from .kernel_frame import (
     wrong_factors,
 )
 from .kernel_rows import element
+
+ir = cgutils.ir
 
 INDPTR, INDICES, DELAYS, STEP = 2, 3, 4, 5  # argument numbers
 ROOM = 64  # steps in the largest tile
@@ -68,6 +75,24 @@ def unrolled(used, spare, x, base, first, width):
         spare[k] = x[base + k - left]
 
 
+@intrinsic(prefer_literal=True)
+def add_fused(typingctx, size, total, weight, x, start):
+    """total[:size] += weight * x[start : start + size], with one rounding where the machine has such an operation."""
+    count, dtype = size.literal_value, total.dtype
+
+    def codegen(context, builder, signature, args):
+        _, total, weight, x, start = args
+        place, align = _vector(context, builder, count, dtype, total, ir.IntType(64)(0)), dtype.bitwidth // 8
+        values = _load(context, builder, count, signature.args[3].dtype, dtype, x, start)
+        name, kind = f"llvm.fmuladd.v{count}f{dtype.bitwidth}", ir.FunctionType(values.type, [values.type] * 3)
+        fused = cgutils.get_or_insert_function(builder.module, kind, name)
+        new = builder.call(fused, [_splat(builder, count, weight), values, builder.load(place, align=align)])
+        builder.store(new, place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(size, total, dtype, x, types.int64), codegen
+
+
 @njit(error_model="numpy")
 def gather_tile(tile, used, lo, hi, made, x, w, w_step, indices, delays, now, n_sources, width):
     """made[k] = sum over the edges of w[e] * x[source, column + k], k < used; False at a source outside."""
@@ -76,16 +101,16 @@ def gather_tile(tile, used, lo, hi, made, x, w, w_step, indices, delays, now, n_
     total, spare = on_stack(ROOM, kind), on_stack(ROOM, kind)
     copy_vector(tile, total, 0.0)
     for e in range(lo, hi):
-        source = np.int64(indices[e])
+        source, weight = np.int64(indices[e]), widen(w[e * w_step])
+        first = now + np.int64(delays[e])
+        first += width * np.int64(first < 0)
+        if (np.uint64(source) < np.uint64(n_sources)) & (np.uint64(first) + np.uint64(tile) <= np.uint64(width)):
+            add_fused(tile, total, weight, x, source * width + first)
+            continue
         if source < 0 or source >= n_sources:
             return False
-        weight = widen(w[e * w_step])
-        first = column(e, delays, now, width)
-        if first + tile <= width:
-            add_scaled(tile, total, 0, weight, x, source * width + first)
-        else:
-            unrolled(used, spare, x, source * width, first, width)
-            add_scaled(tile, total, 0, weight, spare, 0)
+        unrolled(used, spare, x, source * width, column(e, delays, now, width), width)
+        add_fused(tile, total, weight, spare, 0)
     copy_vector(tile, made, total)
     return True
 
@@ -166,7 +191,7 @@ def gather_rows(frame, n_batch, flat, tile, w_type, kind):
             if not gather_tile(tile, used, lo, hi, made, x, w, w_step, indices, delays, first, n_sources, width):
                 return False
             for k in range(used):
-                out[(start + k) * n_rows + row] += made[k]
+                out[(start + k) * n_rows + row] = made[k]
     return True
 
 
@@ -217,7 +242,6 @@ def gather(first, second, out, tile, major, minor, tag):
             return error
         if wrong_factors(frame, n_batch, code, 2, w_code, 1, code, 2) or graph_is_wrong(frame, n_batch):
             return wrong_buffer(frame)
-        clear(frame, kind)
         for flat in range(batch_total(frame, n_batch)):
             if not gather_rows(frame, n_batch, flat, tile, w_type, kind):
                 return outside(frame)

@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--node", choices=RECORD, default="wilson_cowan")
     parser.add_argument("--method", default="heun")
+    parser.add_argument("--speed", type=float, default=20.0, help="of conduction, m/s")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--check", type=float, default=200.0, help="ms of the trace that is written")
@@ -41,7 +42,7 @@ def main() -> None:
     jax.config.update("jax_enable_x64", args.x64)
     from brainsim.models.circuits.regions import OPERATING_POINTS, human_tracts, regions
 
-    dt, speed, start = 0.1, 20.0, time.perf_counter()
+    dt, speed, start = 0.1, args.speed, time.perf_counter()
     tracts = human_tracts()
     net = regions(args.node, speed=speed, dt=dt)
     export(args.network, args.node, net, tracts, speed, dt)
@@ -65,6 +66,8 @@ def main() -> None:
                 s_per_s=times,
                 cpu_s_per_s=cpu,
                 build_s=built,
+                levels=sim.program.levels,
+                block=sim.chunk.blocks,
                 dtype="float64" if args.x64 else "float32",
                 parameters=OPERATING_POINTS[args.node],
             )

@@ -36,6 +36,14 @@ def backend(request):
     return request.param
 
 
+def on_both(names, quick):
+    """Cases of the native form, and of the XLA form, which compiles for seconds: the first ones quickly, the others slow."""
+    slow = lambda i: pytest.mark.slow if i >= quick else ()
+    return [pytest.param("native", *n) for n in names] + [
+        pytest.param("xla", *n, marks=slow(i)) for i, n in enumerate(names)
+    ]
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(1)
@@ -102,6 +110,12 @@ def test_ring_deliver(name, form, spikes, weights, rng):
         np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
 
 
+MORE = ("outdegree, long rows", "outdegree, part", "probability, all", "indegree, long rows")  # 6 s of compiling
+
+
+@pytest.mark.parametrize(
+    "rule", [pytest.param(r, marks=pytest.mark.slow if r in MORE else ()) for r in RULES], indirect=True
+)
 def test_every_form_has_the_same_edges(rule, rng):
     """Whole numbers add without rounding: rows, targets and delays of all forms agree to the last edge."""
     stored, starts = stored_of(rule), starts_of(rule)
@@ -149,7 +163,7 @@ def test_silence_and_nan(form):
     np.testing.assert_array_equal(out, np.zeros(N_POST))
 
 
-@pytest.mark.parametrize("sizes", [(0, 5), (3, 0), (1, 1), (70, 3)])
+@pytest.mark.parametrize("backend, sizes", on_both([((0, 5),), ((3, 0),), ((1, 1),), ((70, 3),)], 2))
 def test_sizes(backend, sizes):
     n_pre, n_post = sizes
     for rule in (proc.fixed_outdegree(4, own=0), proc.fixed_probability(0.5), proc.fixed_indegree(3)):
@@ -171,14 +185,6 @@ def case(rule, rng):
     fast = lambda r, s, w, b: proc.ring_deliver_procedural(r, s, w, KEY, rule, 4, starts=starts, backend=b)
     dense = lambda r, s, w: stored.deliver(r, s, w, 4)
     return fast, dense, (ring, s, w)
-
-
-def on_both(names, quick):
-    """Cases of the native form, and of the XLA form, which compiles for seconds: the first ones quickly, the others slow."""
-    slow = lambda i: pytest.mark.slow if i >= quick else ()
-    return [pytest.param("native", *n) for n in names] + [
-        pytest.param("xla", *n, marks=slow(i)) for i, n in enumerate(names)
-    ]
 
 
 @pytest.mark.parametrize("backend, name", on_both([(name,) for name in reversed(FEW)], 1))
