@@ -93,7 +93,7 @@ def stepwise(monkeypatch, sim, *args, **kwargs):
         return sim.run(*args, **kwargs)
 
 
-@pytest.mark.parametrize("case, method", zip(CASES, ("rk4", "exp_euler", "euler")))
+@pytest.mark.parametrize("case, method", [*zip(CASES, ("rk4", "exp_euler", "euler"))])
 def test_windows_change_nothing(monkeypatch, case, method, x64):
     net = network(CASES[case], method=method)
     auto = compiled(monkeypatch, net, None)
