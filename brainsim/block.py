@@ -12,6 +12,7 @@ from .cell_step import integrate_and_fire
 from .environment import couplings, outputs_of
 from .ops.dispatch import requested, resolve
 from .ops.fused import View
+from .ops.fused_primitive import map_scalars_p
 from .program import dtype, map_cells
 from .timestep import Step, bound_of, is_local, noise_of
 from .windows import BLOCK, write_block
@@ -28,8 +29,18 @@ def may_be_blocks(program) -> bool:
     return not any(others) and not spiking and not timed and all(c.delay != 0 for c in moving)
 
 
-def makes_blocks(program, topology, recorders, drives) -> bool:
+def makes_blocks(program, topology, ready, state, seed, recorders, drives) -> bool:
     """Whether the loop of a run can go in blocks; only native functions have the same bits in a block as alone."""
+    if not _might(program, topology, recorders, drives):
+        return False
+    sums = lambda c: {k: jnp.zeros((program.levels[0], c.slot.group.n), dtype()) for k in c.moving}
+    far = {c.tag: sums(c) for c in program.couplings}
+    block = lambda state: advance_block(program, topology, ready, state, seed, far, 0, {})
+    found = [e for e in jax.make_jaxpr(block)(state).eqns if e.primitive is map_scalars_p]
+    return len(found) == len(program.groups)  # a function without a native form is none of them
+
+
+def _might(program, topology, recorders, drives) -> bool:
     if not program.levels or program.levels[0] > BLOCK or drives or not may_be_blocks(program):
         return False
     near = any(topology[c.tag]["near"]["indices"].shape[0] for c in program.couplings if c.depth and c.moving)

@@ -97,7 +97,7 @@ class Chunk:
             return i + len(seen), fill, state, out
 
         room = lambda carry: carry[1] <= self.room - self.program.window * width if width else True
-        together = makes_blocks(self.program, topology, self.recorders, drives)
+        together = makes_blocks(self.program, topology, ready, state, seed, self.recorders, drives)
         self.blocks = self.program.levels[0] if together else 0
         start = (jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), state, buffers)
         done, _, state, buffers = loop(self.program, topology, ready, one, block if together else None, start, n, room)

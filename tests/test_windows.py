@@ -138,6 +138,20 @@ def test_drives_and_near_edges_go_step_by_step(monkeypatch):
     assert near.chunk.blocks == 0
 
 
+def test_equations_without_a_native_form_go_step_by_step(monkeypatch):
+    """In XLA the same equations may be rounded in another way where others surround them."""
+
+    class Odd(Wave):
+        def dy(self, x, y):
+            return -self.omega * x - self.damping * y * jax.scipy.special.i0e(x * x)
+
+    net = bs.Network()
+    net.add("mass", Odd(), N)
+    net.connect("mass", "mass", Sent(), bs.from_edges(np.arange(N), np.arange(N)), weight=1.0, delay=2.0)
+    sim = compiled(monkeypatch, net, (4, 8))
+    assert np.isfinite(sim.run(3.0)["mass.x"]).all() and sim.chunk.blocks == 0
+
+
 def test_spikes_beside_masses(monkeypatch):
     """A spiking population in the same loop: its spikes, and what is summed in windows, are those of single steps."""
     from brainsim.models.neurons.lif import LIF
