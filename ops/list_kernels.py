@@ -57,6 +57,28 @@ def list_spikes(bits, n, mask, ids, capacity):
 
 
 @njit(error_model="numpy")
+def list_bools(address, n, ids, capacity):
+    """The same for one byte per cell, eight of them in a word."""
+    found, words, cells = 0, at(address, 0, np.int64), at(address, 0, np.uint8)
+    for word in range(n // 8 + 1):
+        if 8 * word + 8 <= n and words[word] == 0:
+            continue
+        for i in range(8 * word, min(8 * word + 8, n)):
+            if cells[i] != 0:
+                if found < capacity:
+                    ids[found] = np.int32(i)
+                found += 1
+    return found
+
+
+@njit(error_model="numpy")
+def list_any(address, n, code, bits_type, mask, ids, capacity):
+    if code == PRED:
+        return list_bools(address, n, ids, capacity)
+    return list_spikes(at(address, 0, bits_type), n, mask, ids, capacity)
+
+
+@njit(error_model="numpy")
 def wrong_buffer(frame):
     return new_error(frame[2], "brainsim.ops: a buffer has another dtype or rank than the operator was compiled for")
 
@@ -75,7 +97,7 @@ def compact_handler(code, bits_type, mask, major, minor, tag):
                 return wrong_buffer(frame)
         spikes, out = buffer(frame, ARGUMENTS, 0), buffer(frame, RESULTS, 0)
         ids, capacity = at(out[3], 0, np.int32), last(out)
-        total = list_spikes(at(spikes[3], 0, bits_type), last(spikes), mask, ids, capacity)
+        total = list_any(spikes[3], last(spikes), code, bits_type, mask, ids, capacity)
         for i in range(total, capacity):
             ids[i] = np.int32(-1)
         at(buffer(frame, RESULTS, 1)[3], 0, np.int32)[0] = np.int32(min(total, capacity))
@@ -115,7 +137,7 @@ def push_list_handler(code, bits_type, mask, major, minor, tag):
         capacity = last(history)
         row = np.int64(at(buffer(frame, ARGUMENTS, 3)[3], 0, np.int32)[0]) % dim(history, 0)
         ids = at(history[3], row * capacity, np.int32)
-        total = list_spikes(at(spikes[3], 0, bits_type), last(spikes), mask, ids, capacity)
+        total = list_any(spikes[3], last(spikes), code, bits_type, mask, ids, capacity)
         at(buffer(frame, RESULTS, 1)[3], 0, np.int32)[row] = np.int32(total)
         return 0
 
@@ -138,7 +160,7 @@ def append_list_handler(code, bits_type, mask, major, minor, tag):
         listed, spikes = buffer(frame, RESULTS, 0), buffer(frame, ARGUMENTS, 2)
         fill, capacity = np.int64(at(buffer(frame, ARGUMENTS, 1)[3], 0, np.int32)[0]), last(listed)
         ids = at(listed[3], min(max(fill, 0), capacity), np.int32)
-        total = list_spikes(at(spikes[3], 0, bits_type), last(spikes), mask, ids, capacity - min(fill, capacity))
+        total = list_any(spikes[3], last(spikes), code, bits_type, mask, ids, capacity - min(fill, capacity))
         at(buffer(frame, RESULTS, 1)[3], 0, np.int32)[0] = np.int32(fill + total)
         return 0
 
