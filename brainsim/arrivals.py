@@ -120,7 +120,9 @@ def _from_vector(s, bundle, weights, ring):
     """Delivery from one number per source."""
     rows, delay = s.topology[bundle.tag], bundle.delay or 0
     sent = _sent(s, bundle.sends, delay)
-    active = _sent(s, "active", delay) if "active" in s.old["history"] else None
+    # what a source computes at a spike has a derivative of its own, wherever the spike's is zero
+    tracked = bundle.sends == "spikes" and "active" in s.old["history"]
+    active = _sent(s, "active", delay) if tracked else None
     indptr = rows["indptr"] if bundle.n_blocks == 1 else rows["indptr"][:: bundle.n_blocks]
     if not bundle.merged:
         by_part = lambda x: jnp.concatenate([jax.lax.slice_in_dim(x, a, a + n) for a, n in bundle.sides])

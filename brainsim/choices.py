@@ -7,6 +7,7 @@ from .integrate import EXPLICIT
 from .memory import in_words
 from .program import Program, dtype
 from .tables import Explanation
+from .timestep import is_local
 
 
 def explain(program: Program, topology, params) -> Explanation:
@@ -18,7 +19,8 @@ def explain(program: Program, topology, params) -> Explanation:
     lines += ["cells"]
     for g in program.groups:
         method = program.methods[g.index]
-        fused = "one loop over the cells" if method != "rosenbrock" else "one Jacobian of the coupled system"
+        fused = "one loop over the cells" if is_local(program, g) else "stage by stage, with what the other cells send"
+        fused = "one Jacobian of the coupled system" if method == "rosenbrock" else fused
         stages = {"euler": 1, "heun": 2, "rk4": 4}[method] if method in EXPLICIT else 1
         lines.append(f"  {g.label}: {g.n} {g.model.__name__}, {method}, {stages} stage{'s' * (stages > 1)}, {fused}")
     lines += ["", "spikes"] if program.bundles or program.procedural else []
@@ -48,10 +50,16 @@ def _bundle(program, b):
     weights = "one weight per edge" if b.per_edge else "weights per projection, applied to the sums"
     return [
         f"  {names}",
-        f"    sends {sent}; {when}",
+        f"    sends {sent}; {when}; {_form(program, b)}",
         f"    {weights}; {rows}; {b.n_blocks} block{'s' * (b.n_blocks > 1)} of receivers",
         f"    because: {b.why}",
     ]
+
+
+def _form(program, b):
+    if b.listed and program.lists:
+        return "delivered from the list of cells that fired"
+    return "delivered from one number per source"
 
 
 def _coupling(program, topology, c):

@@ -190,8 +190,11 @@ def _initial_leaves(net, params):
 
 
 def _drives_few(projection, member):
-    """Whether a drive reaches some cells of a population only: its events are added to their states one by one."""
-    return projection.source is not None and len(projection.edges.post) < member.n
+    """Whether a drive reaches some cells of a population only: its events are added to their states one by one. A
+    population in another order counts as some cells: trains are numbered in the order of the cells given."""
+    ids = projection.post.ids
+    whole = ids is None or np.array_equal(ids, np.arange(member.n))
+    return projection.source is not None and not whole
 
 
 def _ports(net, layout, receivers, steps, params):

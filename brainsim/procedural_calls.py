@@ -160,10 +160,10 @@ def _deliver(s, stream, ring, sent_of):
 
     rows, weight = s.topology[stream.tag], s.ready["weights"][stream.tag]["edge"]
     first, last = stream.source, stream.source + len(stream.projection.pre)
-    sent, active = (
-        jax.lax.slice_in_dim(sent_of(s, what, stream.delay or 0), first, last) if what in s.old["history"] else None
-        for what in (stream.sends, "active")
-    )
+    mine = lambda what: jax.lax.slice_in_dim(sent_of(s, what, stream.delay or 0), first, last)
+    # what a source computes at a spike has a derivative of its own, wherever the spike's is zero
+    tracked = stream.sends == "spikes" and "active" in s.old["history"]
+    sent, active = mine(stream.sends), mine("active") if tracked else None
     more = dict(starts=rows.get("starts"), active=active)
     return ring_deliver_procedural(ring, sent, weight, rows["key"], stream.rule, s.now, **more)
 

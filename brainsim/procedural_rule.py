@@ -264,9 +264,10 @@ def _delays(name, delay, dt):
     if not isinstance(delay, Distribution):
         return None
     ends = np.rint(np.asarray(_extent(delay)) / dt).astype(np.int64)
+    if ends[1] - ends[0] >= MOST_STEPS:
+        span = ends[1] - ends[0] + 1
+        raise CompileError(f"{name}: delays span {span} steps of {dt:g} ms, at most {MOST_STEPS}; enlarge dt")
     steps = np.arange(ends[0], ends[1] + 1)
-    if len(steps) > MOST_STEPS:
-        raise CompileError(f"{name}: delays span {len(steps)} steps of {dt:g} ms, at most {MOST_STEPS}; enlarge dt")
     if isinstance(delay, choice):
         weights = np.zeros(len(steps))
         share = np.full(len(delay.values), 1.0) if delay.p is None else np.asarray(delay.p)

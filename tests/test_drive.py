@@ -294,3 +294,15 @@ def test_a_rate_above_its_bound_is_named():
     net.connect(bs.poisson(bs.ramp(0.0, 1000.0, 0.0, 10.0), most=500.0), c, models.Delta(), weight=1.0)
     with pytest.raises(NonFiniteError, match=r"Poisson rate is above its most="):
         net.run(10.0)
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_trains_are_numbered_in_the_order_of_the_cells_given(n):
+    """Of a whole population in another order as of a part of one."""
+    net = bs.Network()
+    net.add("e", models.LIF(), n)
+    net.init("e.v", -65.0)
+    net.connect(bs.spike_trains([1.0, 2.0, 3.0], [0, 1, 2]), net["e"][[2, 0, 1]], models.Delta(), weight=1.0)
+    v = net.compile(dt=0.1, record=["e.v"]).run(5.0)["e.v"]
+    moved = [np.flatnonzero(np.abs(v[k] - v[k - 1]) > 0.5).tolist() for k in (10, 20, 30)]
+    assert moved == [[2], [0], [1]]

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from samples import Depressing
 
 import brainsim as bs
 from brainsim.models import (
@@ -127,3 +128,22 @@ def test_a_traced_run_is_the_host_run(x64):
     np.testing.assert_array_equal(host.spikes["e"].indices, cells)
     np.testing.assert_allclose(traced.traces["e.v"].values, host["e.v"], atol=1e-9)
     assert float(traced.rates()["e"]) == pytest.approx(host.rates()["e"])
+
+
+@pytest.mark.parametrize("delay", [0.1, "drawn"])
+def test_what_sources_compute_has_a_derivative_away_from_threshold(delay, x64):
+    """A surrogate of compact support limits the derivative by spikes, not that by the values sent at them."""
+    net = bs.Network(seed=5)
+    net.add("e", LIF(t_ref=2.0), 4)
+    net.add("i", LIF(v_th=1e3), 3)
+    delay = bs.uniform(0.1, 2.0) if delay == "drawn" else delay
+    net.connect("e", "i", Depressing(), bs.fixed_probability(1.0), weight=bs.uniform(1.0, 2.0), delay=delay, name="p")
+    sim = net.compile(dt=0.1, record=["i.v"], surrogate=bs.Surrogate("triangular", 0.2))
+
+    def mean(u):
+        return jnp.mean(sim.run(30.0, params={"p.U": u}, inputs={"e.I": 480.0})["i.v"])
+
+    step = 4e-6  # spike times do not depend on U, so differences are exact without smooth spikes
+    slope = (jax.jit(mean)(0.4 + step) - jax.jit(mean)(0.4 - step)) / (2 * step)
+    assert abs(slope) > 0.1
+    np.testing.assert_allclose([jax.grad(mean)(0.4), jax.jacfwd(mean)(0.4)], slope, rtol=1e-6)

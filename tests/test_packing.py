@@ -117,5 +117,11 @@ def test_the_words_hold_every_edge(monkeypatch):
 
 def test_explained(monkeypatch):
     text = str(compiled(monkeypatch, "parts and blocks", "drawn", "drawn").explain())
-    for words in ("blocks of receivers", "rows in parts", "one delay per edge", "1600 edges", "one loop over the cells"):
+    for words in (
+        "blocks of receivers",
+        "rows in parts",
+        "one delay per edge",
+        "1600 edges",
+        "one loop over the cells",
+    ):
         assert words in text

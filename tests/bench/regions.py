@@ -41,7 +41,18 @@ def difference(folder, name) -> float:
 def one_pair(node, peer, speed, args, folder) -> dict:
     method, environment, script, extra = PAIRS[peer]
     files = ["--network", folder / f"{node}.npz", "--trace"]
-    ours = ["--node", node, "--method", method, "--speed", speed, "--check", args.check, *files, folder / "brainsim.npy"]
+    ours = [
+        "--node",
+        node,
+        "--method",
+        method,
+        "--speed",
+        speed,
+        "--check",
+        args.check,
+        *files,
+        folder / "brainsim.npy",
+    ]
     short, long = ["--seconds", 0.1, "--repeats", 1], ["--seconds", args.seconds, "--repeats", args.repeats]
     first = workers.worker(None, "brainsim_regions.py", [*ours, *short, "--x64"], args.threads)
     if "error" in first:
@@ -68,7 +79,10 @@ def one_pair(node, peer, speed, args, folder) -> dict:
 def report(node, peer, speed, r) -> str:
     if "error" in r:
         return f"{node} against {peer}, {speed:g} m/s: {r['error']}"
-    key, usual = "cpu_s_per_s", f"the usual speed with {peer}" if r["usual"] else f"usual with {peer}: {USUAL[peer]:g} m/s"
+    key, usual = (
+        "cpu_s_per_s",
+        f"the usual speed with {peer}" if r["usual"] else f"usual with {peer}: {USUAL[peer]:g} m/s",
+    )
     own = min(r["brainsim"][key])
     rows = [f"{node}, {r['method']}, {speed:g} m/s ({usual}); trajectories agree to {r['difference']:.1g}"]
     for name in ("brainsim", "brainsim_x64", "peer"):

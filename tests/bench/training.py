@@ -76,7 +76,9 @@ def main():
         active = active_fraction(watch, state, width) if name == "triangular" else 1.0
         forward, both, memory = gradient(net, bs.Surrogate(name, width), state, options.steps, options.repeats)
         rows.append(dict(surrogate=name, width=width, active=active, forward=forward, gradient=both, mb=memory))
-        print(f"{name:>12} {width:4.2f} mV {active:8.2%} {forward:14.2f} {both:9.1f} {both / native:12.1f} {memory:6.0f}")
+        print(
+            f"{name:>12} {width:4.2f} mV {active:8.2%} {forward:14.2f} {both:9.1f} {both / native:12.1f} {memory:6.0f}"
+        )
     workers.write_json(options.json, dict(machine=workers.machine(1), native_us=native, rows=rows))
 
 
