@@ -1,6 +1,6 @@
 """The picture of docs/benchmarks.md from docs/benchmarks.json: how many times faster than each peer.
 
-    python tests/bench/picture.py
+python tests/bench/picture.py
 """
 
 import json
