@@ -4,8 +4,6 @@ states, the target side of its incoming synapses and the source side of its outg
 from .layout import Group
 from .program import Program
 
-SEPARATOR = "/"
-
 
 def state_names(program: Program, group: Group) -> list[str]:
     """Names of the scalar states of one cell: "v", "slot0/g", "terminal1/s"."""

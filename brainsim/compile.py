@@ -65,12 +65,7 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
         CompileError: dt not positive, delays that do not fit, integrators that cannot work, more than the memory holds.
     """
     dt = check_dt(dt)
-    if not net.populations:
-        raise CompileError("the network is empty; add a population with net.add('exc', LIF(), 100)")
-    check_size(net)
-    integrate.check_method(method)
-    for p in net.populations.values():
-        p.model.check_step(dt, {k: p.values.get(k, getattr(p.model, k)) for k in type(p.model).__params__})
+    _check(net, dt, method)
     layout = lay_out(net)
     check_array_parameters(net, layout)
     steps = _delays(net, dt, strict)
@@ -118,6 +113,16 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     warn_if_unstable(program, params)
     _check_derived(program, params)
     return program, topology, params
+
+
+def _check(net, dt, method):
+    """Refuse what cannot be compiled, before any work."""
+    if not net.populations:
+        raise CompileError("the network is empty; add a population with net.add('exc', LIF(), 100)")
+    check_size(net)
+    integrate.check_method(method)
+    for p in net.populations.values():
+        p.model.check_step(dt, {k: p.values.get(k, getattr(p.model, k)) for k in type(p.model).__params__})
 
 
 def check_dt(dt) -> float:

@@ -16,8 +16,6 @@ from brainsim.models.neurons.jansen_rit import JansenRit
 from brainsim.models.neurons.wilson_cowan import WilsonCowan
 from brainsim.models.neurons.wong_wang import ReducedWongWang
 
-N_REGIONS = 94
-
 
 class Tracts(NamedTuple):
     """Directed tracts between regions, sorted by source and then target; all arrays (n_tracts,).
