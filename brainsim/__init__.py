@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .declare import const, input, param, refractory, state, weight
 from .neuron import Neuron
+from .plasticity import Plasticity
 from .synapse import Synapse
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ _HOME = {
     ],
     "procedural_rule": ["procedural"],
     "spatial": ["gaussian", "exponential_decay"],
+    "weight_bounds": ["hard", "soft", "multiplicative", "unbounded"],
     "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise"],
     "events": ["poisson", "spike_train", "spike_trains"],
     "record": ["spikes", "trace", "mean"],
@@ -49,7 +51,9 @@ _HOME = {
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("units", "plot", "ops", "models", "errors", "statistics", "surrogate", "functions")
 
-__all__ = ["Neuron", "Synapse", "const", "input", "param", "refractory", "state", "weight", *_WHERE, *_MODULES]
+_WORDS = ("Neuron", "Synapse", "Plasticity", "const", "input", "param", "refractory", "state", "weight")
+
+__all__ = [*_WORDS, *_WHERE, *_MODULES]
 
 if TYPE_CHECKING:
     from .connectivity import *  # noqa: F403

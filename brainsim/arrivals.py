@@ -9,6 +9,7 @@ from . import history as past
 from .cell_step import arrive
 from .coupling import sum_on_targets
 from .environment import edge_environment, outputs
+from .learn import arrivals
 from .ops.fused import View
 from .program import dtype, map_cells
 from .windows import write
@@ -29,21 +30,30 @@ def deliver(s):
         if together:
             rest, reached[b.tag] = None, set(program.receivers)
     for k, r in enumerate(program.receivers):
-        slot = None if r.kind == "cell" else program.layout.slots[r.index]
-        group = r.index if slot is None else slot.group.index
-        name = r.state if slot is None else f"{slot.tag}/{r.state}"
         terms = [] if rest is None else [(View(rest, r.start), None)]
         for b in program.bundles:
             if r in reached[b.tag]:
                 scales = s.ready["weights"][b.tag].get("scale", {})
                 terms.append((View(sums[b.tag], r.start), scales.get(k)))
-        s.parts.setdefault(group, {})[name] = terms
+        for term in terms:
+            _add_term(s, r, term)
+    for learner in program.learners:
+        for key, r in learner.deposits:
+            _add_term(s, r, (arrivals(s, learner, key), None))
     s.begin = {group: dict(z) for group, z in s.z.items()}
     for group, parts in s.parts.items():
         g = program.groups[group]
         cut = lambda v, n=g.n: jax.lax.slice_in_dim(v.array, v.start, v.start + n)
         plain = {name: [(cut(v), scale) for v, scale in terms] for name, terms in parts.items()}
         s.z[group] = arrive(g, s.z[group], plain, {"refractory": s.old["refractory"].get(group)})
+
+
+def _add_term(s, receiver, term):
+    """Note that something arrives for a state: (stretch of a vector, factor)."""
+    slot = None if receiver.kind == "cell" else s.program.layout.slots[receiver.index]
+    group = receiver.index if slot is None else slot.group.index
+    name = receiver.state if slot is None else f"{slot.tag}/{receiver.state}"
+    s.parts.setdefault(group, {}).setdefault(name, []).append(term)
 
 
 def _other_arrivals(s):

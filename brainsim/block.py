@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from .cell_step import integrate_and_fire
 from .environment import couplings, outputs_of
-from .ops.dispatch import requested, resolve
+from .ops.dispatch import chosen
 from .ops.fused import View
 from .ops.fused_primitive import map_scalars_p
 from .program import dtype, map_cells
@@ -45,7 +45,7 @@ def _might(program, topology, recorders, drives) -> bool:
         return False
     near = any(topology[c.tag]["near"]["indices"].shape[0] for c in program.couplings if c.depth and c.moving)
     seen = all(r.path[:1] == ("z",) for r in recorders)
-    native = resolve(requested(), jax.default_backend()) == "native"
+    native = chosen(jax.default_backend()) == "native"
     return native and seen and not near and all(is_local(program, g) for g in program.groups)
 
 

@@ -1,17 +1,25 @@
 """What a compiled network does in a step, and why: `sim.explain()`."""
 
+import jax
 import numpy as np
 
-from . import procedural_calls
+from . import history, procedural_calls
+from .drive import Drive
+from .events import Poisson, SpikeTrains
 from .integrate import EXPLICIT
 from .memory import in_words
+from .prepare import initial_state, prepare
 from .program import Program, dtype
 from .tables import Explanation
 from .timestep import is_local
 
 
-def explain(program: Program, topology, params) -> Explanation:
-    """Text: groups and integrators, operator calls with layout and reason, couplings, memory, back ends."""
+def explain(program: Program, topology, params, laid) -> Explanation:
+    """Text: groups and integrators, operator calls with layout and reason, couplings, drives, memory, back ends.
+
+    Args:
+        laid: what compiling laid out already, see `prepare.laid_weights`.
+    """
     lines = [
         f"dt {program.dt:g} ms, {np.dtype(dtype()).name}; every step: deliver, integrate, detect, reset, record",
         "",
@@ -33,7 +41,10 @@ def explain(program: Program, topology, params) -> Explanation:
     if program.edge_blocks:
         lines += ["", "equations on edges"]
         lines += [f"  {e.projection}: {e.n_edges} edges, one loop over them" for e in program.edge_blocks]
-    lines += ["", "memory", *_memory(program, topology, params), "", "operators", *_backends()]
+    drives = [*_drives(program), *_noise(program), *_inputs(program)]
+    lines += ["", "drives and noise", *drives] if drives else []
+    lines += ["", "memory of a run outside of transformations", *_memory(program, topology, params, laid)]
+    lines += ["", "operators", *_backends()]
     return Explanation("\n".join(lines))
 
 
@@ -57,7 +68,7 @@ def _bundle(program, b):
 
 
 def _form(program, b):
-    if b.listed and program.lists:
+    if b.listed and history.keeps_lists(program):
         return "delivered from the list of cells that fired"
     return "delivered from one number per source"
 
@@ -72,28 +83,108 @@ def _coupling(program, topology, c):
         return f"  {c.projection}: {edges} edges, delayed, summed in every step: delays are too short for windows"
     parts = [topology[c.tag][k]["indices"].shape[0] for k in (*(f"far{i}" for i in range(len(program.levels))), "near")]
     windows = [f"{n} once per {size} steps ({size * program.dt:g} ms)" for n, size in zip(parts, program.levels) if n]
-    return f"  {c.projection}: {edges} edges, delayed, summed in nested windows: " + ", ".join(
-        [*windows, f"{parts[-1]} with shorter delays in every step"]
-    )
+    near = [f"{parts[-1]} with shorter delays in every step"] if parts[-1] else []
+    return f"  {c.projection}: {edges} edges, delayed, summed in nested windows: " + ", ".join([*windows, *near])
 
 
-def _memory(program, topology, params):
+def _drives(program):
+    """Drives that are connected through synapses: what they yield, and where it is added."""
+    out = []
+    for name, port in program.drives.items():
+        when = f"after {port.delay * program.dt:g} ms" if port.delay else "at once"
+        few = any(place.cells is not None for place in port.receivers.values())
+        cells = f"{port.trains} of {port.n} cells" if few else f"all {port.n} cells"
+        where = "to their states one by one" if few else "to what spikes bring them, in one vector of all receivers"
+        out += [f"  {name}: {_numbers(port.drive)}; to {cells}, {when}", f"    added, times the weight, {where}"]
+    return out
+
+
+def _numbers(drive):
+    """What a drive yields in a step."""
+    if isinstance(drive, SpikeTrains):
+        return f"{len(drive.times)} given spikes, sorted by step and looked up in every step"
+    if not isinstance(drive, Poisson):
+        return type(drive).__name__
+    rate = "a rate that changes with time" if isinstance(drive.rate, Drive) else "a rate that is a parameter"
+    trains = f"the sum of {drive.n} Poisson trains" if drive.n > 1 else "a Poisson train"
+    return f"{trains} of {rate} for each cell: a count drawn in every step, by inversion"
+
+
+def _noise(program):
+    """Noise in equations, thresholds that draw, and where random numbers come from."""
+    out = []
+    for g in program.groups:
+        for state in (m[len("noise_") :] for m in g.model.__methods__ if m.startswith("noise_")):
+            names = ", ".join(f"{m.name}.{state}" for m in g.members)
+            out.append(f"  noise of {names}: a normal number for each cell and step, added by the integrator")
+        if "key" in g.model.__methods__.get("spike", ()):
+            names = ", ".join(m.name for m in g.members)
+            out.append(f"  spikes of {names}: 64 random bits for each cell and step, compared in the threshold")
+    if out or any(isinstance(port.drive, Poisson) for port in program.drives.values()):
+        out.append("  random numbers: Threefry-2x32 of seed, name, key= of the run, step and cell; none is stored")
+    return out
+
+
+def _inputs(program):
+    """What `inputs=` of a run can drive."""
+    names = [
+        f"{m.name}.{key} ({spec.unit or '1'})"
+        for g in program.groups
+        for m in g.members
+        for key, spec in g.model.__inputs__.items()
+    ]
+    shown = ", ".join(names[:8]) + f", ... ({len(names)} in all)" * (len(names) > 8)
+    return [f"  inputs= of a run drives {shown}: added to what synapses give to that input"] if names else []
+
+
+def _memory(program, topology, params, laid):
+    """Sizes of the arrays that a run holds, from their shapes and types; recorders and `inputs=` come on top."""
+    begin = lambda params: history.enter(program, initial_state(program, params, {}))
+    state = jax.eval_shape(begin, dict(params))
+    past = {k: _size(x) for k, x in state["history"].items()}
+    spikes = sum(past.pop(k, 0) for k in ("spikes", "ids", "counts"))
+    binary = "spikes" in state["history"] and state["history"]["spikes"].dtype == bool
+    form = "a byte per source" if binary else "a number per source"
+    form = "a list of the cells that fired" if "ids" in state["history"] else form
+    weights, rest = _prepared(program, topology, dict(params), laid)
+    drives = [port.drive.begin(port.trains, dtype()) for port in program.drives.values()]
     sizes = {
-        "edges": sum(x.nbytes for rows in topology.values() for x in _leaves(rows)),
-        "parameters": sum(x.nbytes for x in params.values()),
-        "weights in operator order": sum(4 * b.n_edges for b in program.bundles if b.per_edge),
-        "rings": sum(4 * depth * program.n_receive for depth in program.rings.values()),
-        "history of spikes": program.history * program.layout.n_sources,
+        "edges": _size(topology),
+        "parameters": _size(dict(params)),
+        "weights in operator order": weights,
+        "other values computed from the parameters": rest,
+        "states": _size([state[k] for k in ("z", "edges", "refractory", "distance")] + drives),
+        "rings": _size(state["rings"]),
+        f"history of spikes, {program.history} step{'s' * (program.history > 1)}, in each {form}": spikes,
+        "history of values computed at the source": sum(past.values()),
+        "history of continuous couplings": _size(state["sent"]),
     }
     return [f"  {name}: {in_words(size)}" for name, size in sizes.items() if size]
 
 
-def _leaves(rows):
-    for x in rows.values():
-        if isinstance(x, dict):
-            yield from _leaves(x)
-        else:
-            yield x
+def _prepared(program, topology, params, laid) -> tuple[int, int]:
+    """Bytes of the weights and of the rest that `prepare` makes; parameters that it hands on as they are take none."""
+    function = lambda topology, params: prepare(program, topology, params, frozenset(laid))
+    traced, shape = jax.make_jaxpr(function, return_shape=True)(topology, params)
+    seen, sizes = set(map(id, traced.jaxpr.invars)), []
+    for variable, x in zip(traced.jaxpr.outvars, jax.tree.leaves(shape)):
+        sizes.append(0 if id(variable) in seen else _size(x))
+        seen.add(id(variable))
+    made = jax.tree.unflatten(jax.tree.structure(shape), sizes)
+    weights = sum(jax.tree.leaves([{**w, "scale": 0} for w in made["weights"].values()]))
+    own = sum(_unshared(w, [params[n] for n in names]) for w, names in laid.values())
+    return weights + own, sum(sizes) - weights
+
+
+def _unshared(whole, parts) -> int:
+    """Bytes of an array that are not those of its parts, which may be views of it."""
+    start = whole.unsafe_buffer_pointer()
+    return whole.nbytes - sum(p.nbytes for p in parts if 0 <= p.unsafe_buffer_pointer() - start < whole.nbytes)
+
+
+def _size(tree) -> int:
+    """Bytes of all arrays of a tree."""
+    return sum(int(np.prod(x.shape)) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree))
 
 
 def _backends():

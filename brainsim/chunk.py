@@ -14,7 +14,7 @@ from .block import advance_block, makes_blocks
 from .finiteness import finite
 from .ops import append_list
 from .program import Program, dtype
-from .record import Recorder
+from .record import Recorder, add_to, zero_sum
 from .recorded import Spikes, Trace
 from .timestep import advance
 from .windows import loop
@@ -58,7 +58,7 @@ class Chunk:
 
     def buffers(self):
         """Empty buffers."""
-        out = {key: jnp.zeros((len(r.ids),), dtype()) for key, r in self.keyed("mean")}
+        out = {key: zero_sum(len(r.ids)) for key, r in self.keyed("mean")}
         rows = {k: (self.capacity // r.every + 1, len(r.ids)) for k, r in self.keyed("trace")}
         out.update({k: jnp.zeros(shape, dtype()) for k, shape in rows.items()})
         if self.span[1] > self.span[0]:
@@ -107,7 +107,7 @@ class Chunk:
         """Put values (recorder -> those of successive steps from i on) into the buffers."""
         for key, r in self.keyed("mean"):
             for value in values(r):
-                out[key] = out[key] + value
+                out[key] = add_to(out[key], value)
         for key, r in self.keyed("trace"):
             if r.every == 1:
                 out[key] = jax.lax.dynamic_update_slice_in_dim(out[key], jnp.stack(values(r)), i, 0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from . import integrate, procedural_calls
+from . import integrate, learning, procedural_calls
 from .block import may_be_blocks
 from .checks import check_size
 from .coupling import target_rows
@@ -14,9 +14,9 @@ from .drawing import for_chunks, values_range
 from .drive import Drive
 from .errors import CompileError, warn
 from .layout import check_array_parameters, lay_out
+from .learning import learners
 from .method import choose_methods
 from .network import Network
-from .ops.dispatch import requested, resolve
 from .packing import aligned, choose, pack, places
 from .procedural_rule import is_procedural, leaves
 from .program import Program, dtype
@@ -76,7 +76,9 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     receivers = receivers_of(layout, [p for p in on_spikes if not _drives_few(p, layout.where[p.post.name][1])])
     sent, sends = senders(layout, events)
     with_parts = [p for p in events if sends[p.name]]
-    bundles = plan(layout, [p for p in with_parts if not is_procedural(p)], receivers, sends, steps)
+    fixed = [p for p in with_parts if not is_procedural(p) and p.plastic is None]
+    bundles = plan(layout, fixed, receivers, sends, steps)
+    learn = learners(net, layout, receivers, steps, sends)
     calls = procedural_calls.plan(layout, [p for p in with_parts if is_procedural(p)], receivers, sends, steps, dt)
     for b in bundles:
         choose(b, sum(r.n for r in receivers))
@@ -102,12 +104,14 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
         initial,
         weights,
         procedural=calls,
+        learners=learn,
     )
     split_outputs(program)
     by_name = {p.name: p for p in projections}
-    program.lists = any(b.listed for b in bundles) and not smooth and resolve(requested(), "cpu") == "native"
+    program.lists = (any(b.listed for b in bundles) or bool(learn)) and not smooth
     program.levels = choose_levels(program.couplings, by_name, steps, may_be_blocks(program))
     topology = {**_topology(program, by_name, steps), **procedural_calls.topology(program)}
+    topology.update({x.tag: learning.topology(x, by_name[x.projection], steps[x.projection]) for x in learn})
     _buffers(program, topology, steps, net)
     choose_methods(program, method)
     warn_if_unstable(program, params)
@@ -261,6 +265,7 @@ def _buffers(program, topology, steps, net):
             check_memory("ring", program.rings[b.tag], program.n_receive, 4, program.rings[b.tag] * program.dt)
     for e in program.edge_blocks:
         longest = max(longest, span(steps[e.projection])[1])
+    longest = max([longest, *(x.longest for x in program.learners)])
     for c in program.couplings:
         check_memory(
             "history of outputs",

@@ -28,11 +28,14 @@ def _number(x: float, digits: int = 2) -> str:
 
 def population_rows(result) -> list[tuple[str, ...]]:
     """(name, cells, spikes, mean rate in Hz, CV of the intervals) of each recorded population, as text."""
-    rates = result.rates()
-    return [
-        (name, f"{s.n_cells:,}", f"{len(s):,}", _number(rates[name]), _number(result.cv(name)))
-        for name, s in result.spikes.items()
-    ]
+    kept = not any(s.in_file for s in result.spikes.values())  # else it is not worth reading all spikes
+    rates = result.rates() if kept else {k: _mean_rate(s, result.duration) for k, s in result.spikes.items()}
+    cv = {k: _number(result.cv(k)) if kept else "in the file" for k in result.spikes}
+    return [(k, f"{s.n_cells:,}", f"{len(s):,}", _number(rates[k]), cv[k]) for k, s in result.spikes.items()]
+
+
+def _mean_rate(spikes, duration) -> float:
+    return 1e3 * len(spikes) / (spikes.n_cells * duration) if spikes.n_cells * duration else np.nan
 
 
 def record_rows(result) -> list[tuple[str, str]]:
@@ -89,7 +92,7 @@ def _silence_hint(result, silent) -> str:
         return str(result.meta["hint"])
     for name in silent:
         trace = result.traces.get(f"{name}.v")
-        if trace is not None and trace.values.size:
+        if trace is not None and trace.values.size and not trace.in_file:
             low, high = np.nanmin(trace.values), np.nanmax(trace.values)
             return f"{name}.v stayed between {low:.4g} and {high:.4g} {trace.unit}: compare with the threshold"
     first = silent[0]

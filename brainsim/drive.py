@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import ParameterError, RunError
 from .grid import to_steps
-from .units import to_canonical
+from .units import converted, has_unit, measured, to_canonical
 
 FOREVER = 2**31 - 1
 
@@ -29,6 +29,21 @@ def drive(cls):
 
 def static(default=None) -> Any:
     return field(default=default, metadata={"static": True})
+
+
+def stated(what, low=None, **values) -> dict:
+    """Fields of a drive whose input is not known yet, with `units`: name and dimension of those that say theirs.
+
+    Args:
+        low: field -> least value.
+    """
+    units = []
+    for name, value in values.items():
+        values[name], unit = measured(value, f"{what} {name}")
+        units += [] if unit is None else [(name, unit)]
+        if low and name in low:
+            clean(values[name], None, f"{what} {name}", low[name])
+    return {**values, "units": tuple(units)}
 
 
 def clean(value, unit, what, low=None):
@@ -52,6 +67,15 @@ class Drive:
     events: ClassVar[bool] = False
     label: ClassVar[str] = "drive"
     parameters: ClassVar[dict] = {}  # values that appear among the parameters of a network: name -> declaration
+
+    def in_unit(self, unit: str | None, what: str) -> "Drive":
+        """The drive of an input that takes `unit`; UnitError where a value says a unit of another dimension."""
+        said = getattr(self, "units", ())
+        if not said:
+            return self
+        what = f"{what}: {type(self).__name__}"
+        values = {name: converted(getattr(self, name), own, unit, f"{what} {name}") for name, own in said}
+        return replace(self, units=(), **values)
 
     def prepare(self, dt: float, what: str) -> "Drive":
         """The drive on the grid of dt, with everything computed that the host must compute."""
@@ -91,6 +115,9 @@ def check_cells(value, n, what):
 class Sum(Drive):
     parts: tuple
 
+    def in_unit(self, unit, what):
+        return Sum(tuple(part.in_unit(unit, what) for part in self.parts))
+
     def prepare(self, dt, what):
         return Sum(tuple(part.prepare(dt, what) for part in self.parts))
 
@@ -112,6 +139,7 @@ class Sum(Drive):
 @drive
 class Constant(Drive):
     amplitude: Any
+    units: tuple = static(())
 
     def check(self, n, dt, first, steps, what):
         check_cells(self.amplitude, n, what)
@@ -125,6 +153,7 @@ class Step(Drive):
     amplitude: Any
     start: float = static(0.0)
     stop: float | None = static(None)
+    units: tuple = static(())
 
     def check(self, n, dt, first, steps, what):
         check_cells(self.amplitude, n, what)
@@ -141,6 +170,7 @@ class Ramp(Drive):
     last: Any
     start: float = static(0.0)
     stop: float = static(1.0)
+    units: tuple = static(())
 
     def check(self, n, dt, first, steps, what):
         check_cells(self.first, n, what), check_cells(self.last, n, what)
@@ -158,6 +188,7 @@ class Sine(Drive):
     phase: Any
     offset: Any
     turn: Any = None  # cycles per step as two 32-bit words, made by `prepare` where the frequency is known
+    units: tuple = static(())
 
     def check(self, n, dt, first, steps, what):
         for value in (self.amplitude, self.frequency, self.phase, self.offset):
@@ -208,6 +239,7 @@ class Array(Drive):
     values: Any
     every: float | None = static(None)
     hold: bool = static(False)
+    units: tuple = static(())
 
     def check(self, n, dt, first, steps, what):
         shape = np.shape(self.values)
@@ -244,6 +276,7 @@ class OUNoise(Drive):
     sd: Any
     tau: Any
     shared: bool = static(False)
+    units: tuple = static(())
 
     def check(self, n, dt, first, steps, what):
         for value in (self.mean, self.sd, self.tau):
@@ -264,8 +297,12 @@ class OUNoise(Drive):
 
 
 def constant(amplitude) -> Drive:
-    """The same value at all times: a number or one per cell, in the unit of the input it is given to."""
-    return Constant(clean(amplitude, None if not isinstance(amplitude, str) else "pA", "constant amplitude"))
+    """The same value at all times: a number or one per cell.
+
+    Numbers of all drives are in the unit of the input that the drive is given to. Text and quantities ("2 nA", "1 mV")
+    are converted to it; where their dimension is another one, the run refuses them.
+    """
+    return Constant(**stated("constant", amplitude=amplitude))
 
 
 def window(start, stop, what):
@@ -273,30 +310,23 @@ def window(start, stop, what):
     stop = None if stop is None else float(clean(stop, "ms", f"{what} stop", low=0.0))
     if stop is not None and stop <= start:
         raise ParameterError(f"{what}: stop = {stop:g} ms is not after start = {start:g} ms")
-    return start, stop
+    return {"start": start, "stop": stop}
 
 
 def step(amplitude, start=0.0, stop=None) -> Drive:
     """`amplitude` from `start` to `stop` (ms, rounded to whole steps), else 0."""
-    return Step(
-        clean(amplitude, None if not isinstance(amplitude, str) else "pA", "step amplitude"),
-        *window(start, stop, "step"),
-    )
+    return Step(**stated("step", amplitude=amplitude), **window(start, stop, "step"))
 
 
 def ramp(first, last, start, stop) -> Drive:
     """Linear from `first` at `start` to `last` at `stop` (ms), constant outside."""
-    return Ramp(clean(first, None, "ramp first"), clean(last, None, "ramp last"), *window(start, stop, "ramp"))
+    return Ramp(**stated("ramp", first=first, last=last), **window(start, stop, "ramp"))
 
 
 def sine(amplitude, frequency, phase=0.0, offset=0.0) -> Drive:
     """offset + amplitude sin(2 pi frequency t + phase); frequency in Hz, phase in rad."""
-    return Sine(
-        clean(amplitude, None, "sine amplitude"),
-        clean(frequency, "Hz", "sine frequency"),
-        clean(phase, None, "sine phase"),
-        clean(offset, None, "sine offset"),
-    )
+    frequency, phase = clean(frequency, "Hz", "sine frequency"), clean(phase, None, "sine phase")
+    return Sine(frequency=frequency, phase=phase, **stated("sine", amplitude=amplitude, offset=offset))
 
 
 def array(values, every=None, hold=False) -> Drive:
@@ -307,8 +337,11 @@ def array(values, every=None, hold=False) -> Drive:
         every: sampling interval in ms, a multiple of dt.
         hold: keep the last value when the run is longer; otherwise a longer run is an error.
     """
+    units = ()
+    if has_unit(values):
+        values, units = stated("array", values=values).values()
     values = values if isinstance(values, jax.Array) else np.asarray(values, float)
-    return Array(values, None if every is None else float(clean(every, "ms", "array every")), bool(hold))
+    return Array(values, None if every is None else float(clean(every, "ms", "array every")), bool(hold), units)
 
 
 def ou_noise(mean, sd, tau, shared=False) -> Drive:
@@ -322,17 +355,21 @@ def ou_noise(mean, sd, tau, shared=False) -> Drive:
     tau = clean(tau, "ms", "ou_noise tau")
     if not isinstance(tau, jax.core.Tracer) and np.any(np.asarray(tau) <= 0):
         raise ParameterError(f"ou_noise tau = {np.min(tau):g} ms must be positive")
-    return OUNoise(clean(mean, None, "ou_noise mean"), clean(sd, None, "ou_noise sd", low=0.0), tau, bool(shared))
+    return OUNoise(tau=tau, shared=bool(shared), **stated("ou_noise", {"sd": 0.0}, mean=mean, sd=sd))
 
 
-def as_drive(given, n, steps, what) -> Drive:
-    """What the user gave as an input: a drive, a number, one value per cell, values over time, or a list of drives."""
+def as_drive(given, n, steps, unit, what) -> Drive:
+    """What the user gave as an input: a drive, a number, one value per cell, values over time, or a list of drives.
+
+    Args:
+        n: number of cells. steps: of the run. unit: of the input.
+    """
     if isinstance(given, Drive):
-        return given
+        return given.in_unit(unit, what)
     if isinstance(given, list | tuple) and given and any(isinstance(g, Drive) for g in given):
-        return Sum(tuple(as_drive(g, n, steps, what) for g in given))
-    if isinstance(given, str):
-        raise RunError(f"{what}: {given!r} is text; give a number or a drive such as bs.step(100.0, start=50.0)")
+        return Sum(tuple(as_drive(g, n, steps, unit, what) for g in given))
+    if has_unit(given):
+        given = to_canonical(given, unit, what)
     shape = np.shape(given)
     if len(shape) == 2:
         return Array(given)

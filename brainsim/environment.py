@@ -16,7 +16,7 @@ def couplings(s, z, t):
         env[g.index].update({f"in/{n}": s.ready["inputs"][g.index][n] for n in g.model.__inputs__})
         env[g.index].update(s.ready["masks"].get(g.index, {}))
     for name, (_, _, place) in s.drives.items():
-        if place is not None:
+        if place is not None and not place[2].startswith("rule/"):
             group, member, key = place
             value = s.values[name]
             if member.n != group.n:

@@ -135,7 +135,7 @@ def poisson(rate, n=1, start=0.0, stop=None, most=None) -> Drive:
         most: upper bound of the rate in Hz; needed when the rate is a drive or traced. Where the rate is higher, the
             numbers of spikes are nan, and the run ends with an error.
     """
-    start, stop = window(start, stop, "poisson")
+    span = window(start, stop, "poisson")
     if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
         raise ParameterError(f"poisson: n = {n!r} trains; give a whole number of at least 1")
     if isinstance(rate, Drive):
@@ -145,13 +145,14 @@ def poisson(rate, n=1, start=0.0, stop=None, most=None) -> Drive:
             )
         if most is None:
             raise ParameterError("poisson: the rate changes with time; say most=, its upper bound in Hz")
+        rate = rate.in_unit("Hz", "poisson rate")
     else:
         rate = clean(rate, "Hz", "poisson rate", low=0.0)
         most = float(np.max(rate)) if most is None and not isinstance(rate, jax.core.Tracer) else most
     most = None if most is None else float(clean(most, "Hz", "poisson most", low=0.0))
     if most is not None and not isinstance(rate, Drive | jax.core.Tracer) and np.max(rate) > most:
         raise ParameterError(f"poisson: the rate {np.max(rate):g} Hz is above most = {most:g} Hz; leave most= out")
-    return Poisson(rate, int(n), start, stop, most)
+    return Poisson(rate, int(n), **span, most=most)
 
 
 def _times(times, what):

@@ -13,7 +13,6 @@ from .events import SpikeTrains
 from .names import match
 from .prepare import derive
 from .program import Program, dtype
-from .units import to_canonical
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ def known_feeds(program: Program) -> dict[str, Feed]:
         for m in g.members:
             for key, spec in g.model.__inputs__.items():
                 out[f"{m.name}.{key}"] = Feed(m.n, (g, m, f"in/{key}"), spec)
+    for x in program.learners:
+        for rule in x.rules:
+            for key, spec in rule.cls.__inputs__.items():
+                out[f"{x.projection}.{key}"] = Feed(x.post.n, (x, x.post, f"rule/{key}"), spec)
     return {**out, **{name: Feed(port.trains, None) for name, port in program.drives.items()}}
 
 
@@ -68,9 +71,7 @@ def drives_of(program: Program, feeds, inputs, params, first: int, steps: int) -
 
 def _drive(feed, name, given, dt, first, steps) -> Drive:
     what, unit = f"input {name}", feed.spec.unit or "1"
-    if isinstance(given, str):
-        given = to_canonical(given, unit, what)
-    drive = as_drive(given, feed.n, steps, what).prepare(dt, what)
+    drive = as_drive(given, feed.n, steps, unit, what).prepare(dt, what)
     if drive.events and unit != "1":
         raise RunError(
             f"input {name!r} takes {unit}, but {type(drive).__name__} yields spikes; connect it through a synapse: "
@@ -79,7 +80,7 @@ def _drive(feed, name, given, dt, first, steps) -> Drive:
     if drive.events and np.any(np.asarray(getattr(drive, "steps", 1)) == 0):
         raise RunError(f"input {name!r}: a source cannot spike at 0 ms, before the first step; start at {dt:g} ms")
     drive.check(feed.n, dt, first, steps, what)
-    if isinstance(drive, SpikeTrains) and not feed.place[0].model.__states__:
+    if isinstance(drive, SpikeTrains) and feed.place[2] == "in/spikes":
         _warn_of_lost_spikes(drive, name, dt)
     return drive
 

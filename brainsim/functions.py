@@ -50,6 +50,19 @@ def phi1(x):
     return exprel(x)
 
 
+def phi2(x):
+    """Second phi function (e^x - 1 - x) / x^2, which is 1/2 at x = 0: the mean of phi1 over a step, weighted by time.
+
+    >>> float(phi2(0.0))
+    0.5
+    """
+    x = jnp.minimum(x, LIMIT)
+    near = jnp.abs(x) < 0.5
+    small, far = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
+    terms = tuple(1.0 / factorial(n + 2) for n in range(15 if jnp.result_type(x) == jnp.float64 else 9))
+    return jnp.where(near, _series(small, terms), (exprel(far) - 1.0) / far)
+
+
 def linoid(x):
     """Linoid rate x / (1 - e^-x), which is 1 at x = 0: near x for large x, near 0 for very negative x.
 

@@ -11,27 +11,46 @@ import jax
 import jax.numpy as jnp
 
 from . import ops
+from .ops.dispatch import chosen
 from .program import dtype
 
 
-@partial(jax.jit, static_argnums=0)
-def enter(program, state):
-    """The state of a host run from a state between runs."""
+def counter(ready, state) -> str:
+    """The narrowest integer that holds every count of refractory steps: counts are read and written in every step."""
+    counts = [*ready["refractory"].values(), *state["refractory"].values()]
+    most = max((int(jnp.max(x)) for x in counts), default=0)
+    return next(name for name in ("int8", "int16", "int32") if most <= jnp.iinfo(name).max)
+
+
+def _counted(state, kind):
+    return {**state, "refractory": {g: x.astype(kind) for g, x in state["refractory"].items()}}
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def enter(program, state, kind="int32"):
+    """The state of a host run from a state between runs; `kind`: of the refractory counts."""
+    state = _counted(state, kind)
     if "spikes" not in state["history"] or program.smooth:
         return state
     hit = state["history"]["spikes"] > 0.5
     history = {**state["history"], "spikes": hit}
-    if not program.lists:
+    if not keeps_lists(program):
         return {**state, "history": history}
     listed = jax.vmap(ops.compact)(hit)
-    if not program.edge_blocks:
+    if not program.edge_blocks and not program.learners:
         del history["spikes"]
     return {**state, "history": {**history, "ids": listed.ids, "counts": listed.count}}
+
+
+def keeps_lists(program) -> bool:
+    """Whether a host run that is traced now keeps lists of spikes: native code makes them fast."""
+    return program.lists and chosen(jax.default_backend()) == "native"
 
 
 @partial(jax.jit, static_argnums=0)
 def leave(program, state):
     """The state between runs from that of a host run."""
+    state = _counted(state, "int32")
     history = {k: v for k, v in state["history"].items() if k not in ("ids", "counts")}
     if "ids" in state["history"] and "spikes" not in history:
         ids, counts = state["history"]["ids"], state["history"]["counts"]

@@ -15,6 +15,7 @@ from .errors import ConnectError, ParameterError, RunError, UnknownNameError, un
 from .integrate import check_method
 from .names import check_name, match
 from .neuron import Neuron
+from .plastic import plastic_of
 from .population import Population, Projection, check_count, creation_line
 from .procedural_rule import procedural, project
 from .rule import Rule
@@ -110,7 +111,24 @@ class Network:
                 )
         return own
 
-    def connect(self, pre, post, synapse, rule=None, *, weight=None, delay=0.0, name=None, into="I"):
+    def connect(
+        self,
+        pre,
+        post,
+        synapse,
+        rule=None,
+        *,
+        weight=None,
+        delay=0.0,
+        name=None,
+        into="I",
+        plasticity=None,
+        bounds=None,
+        modulators=None,
+        delay_at="axon",
+        ties="pre_first",
+        deliver="new",
+    ):
         """Connect populations (or lists of them) by a rule.
 
         Args:
@@ -124,13 +142,26 @@ class Network:
             delay: the same, in ms, at least 0; axonal. See docs/schedule.md for what 0 means.
             name: default "pre->post".
             into: input of the target that the synaptic current adds to.
+            plasticity: instance of a Plasticity class, or a list of them that act on the same weights one after the
+                other; docs/plasticity.md has the conventions named below.
+            bounds: of plastic weights: (low, high), `bs.hard`, `bs.soft`, `bs.multiplicative` or `bs.unbounded()`.
+                Default: those of the synapse class, else the sign of the weights is kept.
+            modulators: where inputs of the rules come from, `{"dopamine": "critic.r"}` (a state of one cell, or of one
+                cell per target); `{"on_modulator": "vta.spikes"}` names the population whose spikes a rule acts on.
+            delay_at: "axon": rules see presynaptic spikes on arrival; "dendrite": when they are fired, and
+                postsynaptic ones after the delay.
+            ties: what a presynaptic and a postsynaptic spike at one time see of each other: the second one the first
+                ("pre_first", "post_first"), "both" or "neither".
+            deliver: "new": a spike delivers the weight after its own update, "old": before.
 
         Returns:
             Projection, or a list of them if lists were given.
         """
         many = isinstance(pre, list | tuple) or isinstance(post, list | tuple)
+        learning = {"plasticity": plasticity, "bounds": bounds, "modulators": modulators}
+        learning |= {"delay_at": delay_at, "ties": ties, "deliver": deliver}
         made = [
-            self._connect_one(a, b, synapse, rule, weight, delay, name, into)
+            self._connect_one(a, b, synapse, rule, weight, delay, name, into, dict(learning))
             for a in (pre if isinstance(pre, list | tuple) else [pre])
             for b in (post if isinstance(post, list | tuple) else [post])
         ]
@@ -148,7 +179,7 @@ class Network:
             raise ConnectError(f"connect: {side} {given.name!r} belongs to another network; add it to this one first")
         return given
 
-    def _connect_one(self, pre, post, synapse, rule, weight, delay, name, into):
+    def _connect_one(self, pre, post, synapse, rule, weight, delay, name, into, learning):
         if isinstance(synapse, type) or not isinstance(synapse, Synapse):
             raise ConnectError(
                 f"connect: the synapse is {synapse!r}; give an instance of a Synapse class, for example ExpCurrent()"
@@ -162,6 +193,8 @@ class Network:
             raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
         if isinstance(rule, procedural) and source is None:
+            if learning["plasticity"] is not None:
+                raise ConnectError(f"{name}: procedural edges are not stored, so they cannot learn; leave procedural out")
             own = self._values(synapse, name, None)
             given = (name, pre, post, synapse, rule, self.seed, weight, delay, into, creation_line(), own)
             self.projections[name] = project(*given)
@@ -176,7 +209,8 @@ class Network:
         carried = [x if k is not None else None for x, k in ((weight, edges.weight), (delay, edges.delay))]
         edges = Edges.from_rows(edges.indptr, edges.post, edges.n_pre, edges.n_post, *carried)  # one copy of the values
         own = self._values(synapse, name, None)
-        made = Projection(name, pre, post, synapse, edges, weight, delay, into, source, creation_line(), own)
+        plastic = plastic_of(self, name, synapse, pre, post, weight, learning)
+        made = Projection(name, pre, post, synapse, edges, weight, delay, into, source, creation_line(), own, plastic)
         self.projections[name] = made
         self._changed()
         return made
@@ -275,6 +309,9 @@ class Network:
         for p in self.projections.values():
             size = {"edge": p.n_edges, "post": p.post.n, "pre": p.pre.n if p.pre else 0}
             known.update({f"{p.name}.{s}": (spec, size[spec.on]) for s, spec in type(p.synapse).__states__.items()})
+            for rule in () if p.plastic is None else p.plastic.rules:
+                at = {**size, "projection": 1}
+                known.update({f"{p.name}.{s}": (spec, at[spec.on]) for s, spec in type(rule).__states__.items()})
         for name in match(pattern, known, "state"):
             spec, n = known[name]
             self.initial[name] = as_values(
@@ -314,7 +351,8 @@ class Network:
             reset: start from the initial state instead of the last one.
             method: integrator.
             progress: True, False, a function of (done_ms, total_ms), or None for automatic.
-            stream: path of an HDF5 file that receives every finished chunk.
+            stream: path of an HDF5 file that receives every finished chunk. A result above 1 GiB reads its spikes and
+                traces from that file when they are used: keep it where it is.
         """
         from .record import Spec
 

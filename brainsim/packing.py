@@ -19,7 +19,7 @@ from .edges import merge_rows
 
 CACHE = 3 * 2**18  # bytes of receivers and their future that stay in the cache of a core
 SHORTEST = 24  # edges of a row per block, below which walking the pointers costs more than the cache saves
-MANY = 16_384  # sources whose spikes are listed once, instead of looked for by every delivery
+LISTS = True  # a host run on the CPU lists its spikes once, instead of looking for them in every delivery
 PERMUTED = 2**24  # most edges with weights of their own that are permuted
 
 
@@ -35,8 +35,7 @@ def choose(bundle: Bundle, n_receive: int) -> None:
         bundle.merged = False  # a row of several projections onto the same receivers is not sorted
     fan = bundle.n_edges / max(_n_rows(bundle), 1)
     bundle.n_blocks = int(max(1, min(-(-width // CACHE), fan * (1 if bundle.merged else 4) // SHORTEST)))
-    large = _n_rows(bundle) > MANY or bundle.n_blocks > 1 or not bundle.merged
-    bundle.listed = bundle.sends == "spikes" and large
+    bundle.listed = LISTS and bundle.sends == "spikes"
     bundle.why = (
         f"{bundle.n_edges} edges, {fan:.0f} a row; receivers{' and their future' * (bundle.slots > 1)} take "
         f"{width / 2**20:.2g} MiB of {CACHE / 2**20:.2g} that stay in cache"

@@ -140,6 +140,7 @@ class Projection:
     source: Any = None
     line: str = ""
     values: dict = field(default_factory=dict)
+    plastic: Any = None  # `Plastic`, where the weights learn
 
     @property
     def n_edges(self) -> int:

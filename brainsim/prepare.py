@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import cell, integrate, procedural_calls
+from . import cell, integrate, learn, procedural_calls
 from .coupling import weighted_sums
 from .declare import Const
 from .errors import CompileError
@@ -57,6 +57,7 @@ def prepare(program: Program, topology: dict, params: dict, laid: frozenset = fr
     bound.update({s.tag: expand_slot(s, params) for s in layout.slots})
     bound.update({t.tag: expand_terminal(t, params) for t in layout.terminals})
     bound.update({e.tag: _expand_edges(e, params, topology) for e in program.edge_blocks})
+    bound.update({x.tag: _rule_parameters(x, params) for x in program.learners})
     ready = {
         "bound": bound,
         "weights": _weights(program, topology, params, laid),
@@ -86,6 +87,10 @@ def _expand_edges(block, params, topology):
             )
         out[key] = leaf
     return out
+
+
+def _rule_parameters(learner, params):
+    return {str(k): {key: params[leaf] for key, leaf in rule.leaves.items()} for k, rule in enumerate(learner.rules)}
 
 
 def effective_weight(program, cls, w, values, key, n):
@@ -176,6 +181,19 @@ def _scale(receiver, bundle, weights):
         n = p.projection.post.n
         whole = jax.lax.dynamic_update_slice(whole, jnp.broadcast_to(w, (n,)), (p.offset,))
     return whole
+
+
+def with_shared_factors(ready: dict) -> dict:
+    """The same, with one number for the factors of a receiver that are all equal: that is an array less to read."""
+    weights = {tag: dict(w) for tag, w in ready["weights"].items()}
+    for w in weights.values():
+        if "scale" in w:
+            w["scale"] = {k: _shared(np.asarray(x), x) for k, x in w["scale"].items()}
+    return {**ready, "weights": weights}
+
+
+def _shared(values, x):
+    return jnp.asarray(values[0]) if values.ndim and np.all(values == values[0]) else x
 
 
 def _divided(rows):
@@ -313,6 +331,7 @@ def initial_state(program: Program, params: dict, drives: dict) -> dict:
     for c in program.couplings:
         if c.depth:
             state["sent"][c.tag] = _initial_outputs(program, c, state, params)
+    state["plastic"] = {x.tag: learn.initial(program, x, params, z) for x in program.learners}
     state["drives"] = {name: drive.begin(n, real) for name, (drive, n, _) in drives.items()}
     return state
 

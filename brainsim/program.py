@@ -36,9 +36,10 @@ class Program:
     derived: dict[str, Any]
     initial: tuple[str, ...]
     weights: dict[str, tuple]
-    lists: bool = False  # a host run keeps lists of spikes
+    lists: bool = False  # a host run keeps lists of spikes, where they are native
     levels: tuple[int, ...] = ()  # steps whose delayed couplings are summed together, nested windows
     zero_states: dict[str, float] = field(default_factory=dict)
+    learners: list[Any] = field(default_factory=list)  # plastic projections
     procedural: list[Any] = field(default_factory=list)  # calls for projections without stored edges
 
     @property

@@ -6,9 +6,12 @@ from functools import cached_property
 import numpy as np
 
 from .errors import ParameterError, UnknownNameError, unknown
+from .lazy import FileArray
 
 
-def _fixed(values, dtype=None) -> np.ndarray:
+def _fixed(values, dtype=None):
+    if isinstance(values, FileArray):
+        return values
     view = np.asarray(values, dtype).view()
     view.flags.writeable = False
     return view
@@ -22,6 +25,8 @@ class Spikes:
         times: (n_spikes,) float64, ms. A spike found at the end of step k has time (k+1) dt.
         indices: (n_spikes,) int32, the cell of each spike, 0 .. n_cells - 1.
         n_cells: size of the population, silent cells included.
+
+    Of a large streamed run, times and indices are a `FileArray` (see `Result`).
     """
 
     times: np.ndarray
@@ -29,6 +34,8 @@ class Spikes:
     n_cells: int
 
     def __post_init__(self):
+        if self.in_file:  # what was written is sorted
+            return
         times, indices = np.asarray(self.times, np.float64), np.asarray(self.indices, np.int32)
         if times.ndim != 1 or times.shape != indices.shape:
             raise ParameterError(
@@ -54,6 +61,11 @@ class Spikes:
 
     def __repr__(self):
         return f"Spikes({len(self):,} of {self.n_cells:,} cells)"
+
+    @property
+    def in_file(self) -> bool:
+        """Whether the spikes are read from their file when they are used."""
+        return isinstance(self.times, FileArray)
 
     @cached_property
     def _by_cell(self):
@@ -86,6 +98,8 @@ class Trace:
         times: (n_samples,) float64, ms. A sample taken in step k has time (k+1) dt.
         indices: (n,) which cells (or edges) of the population were recorded.
         unit: unit string; "1" is dimensionless.
+
+    Of a large streamed run, values and times are a `FileArray` (see `Result`).
     """
 
     values: np.ndarray
@@ -94,7 +108,9 @@ class Trace:
     unit: str = "1"
 
     def __post_init__(self):
-        values, times, indices = np.asarray(self.values), np.asarray(self.times, np.float64), np.asarray(self.indices)
+        values, times, indices = self.values, self.times, np.asarray(self.indices)
+        if not self.in_file:
+            values, times = np.asarray(values), np.asarray(times, np.float64)
         if values.ndim == 1 and indices.shape == (1,):
             values = values[:, None]
         if values.shape != (*times.shape, *indices.shape) or values.ndim != 2:
@@ -111,6 +127,11 @@ class Trace:
 
     def __repr__(self):
         return f"Trace({len(self):,} samples of {len(self.indices):,}, {self.unit})"
+
+    @property
+    def in_file(self) -> bool:
+        """Whether values are read from their file when they are used."""
+        return isinstance(self.values, FileArray)
 
     def of(self, cell: int) -> np.ndarray:
         """Values (n_samples,) of one recorded cell, by its index in the population."""

@@ -34,6 +34,10 @@ class Result:
         state: where the run ended, as the engine keeps it; not saved to files.
         ok: False when a state stopped being finite.
         meta: versions, device, dtype, wall_s, compile_s, populations {name: n}, complete (False if interrupted), ...
+
+    A streamed run whose file is large (above 1 GiB or a quarter of the free memory) is not read back: its spikes and
+    traces are `FileArray`s, which read from the file when they are used, a slice as that part alone. Keep the file
+    where it is as long as such a result is in use.
     """
 
     spikes: dict[str, Spikes] = field(default_factory=dict)
@@ -155,11 +159,11 @@ class Result:
         save_result(path, self)
 
     @staticmethod
-    def load(path) -> "Result":
-        """Read what `save` or a streamed run wrote."""
+    def load(path, lazy: bool = False) -> "Result":
+        """Read what `save` or a streamed run wrote; `lazy` leaves spikes and traces in the file until they are used."""
         from .storage import load_result
 
-        return load_result(path)
+        return load_result(path, lazy)
 
     def to_pandas(self) -> dict:
         """Tables {"spikes": time_ms, population, cell; trace name: samples x cells}. Needs pandas."""

@@ -21,10 +21,10 @@ from .feeds import carried, drives_of, known_feeds, seed_words
 from .finiteness import finite, which_is_not
 from .grid import to_steps
 from .network import Network
-from .prepare import initial_state, laid_weights, prepare
+from .prepare import initial_state, laid_weights, prepare, with_shared_factors
 from .program import Program, dtype
 from .progress import Progress
-from .record import Recorder, TracedResult, TracedTrace, check_memory, resolve
+from .record import Recorder, TracedResult, TracedTrace, add_to, check_memory, mean_of, resolve, zero_sum
 from .result import Result
 from .surrogate import Surrogate
 from .units import to_canonical
@@ -93,7 +93,7 @@ class Simulation:
         """What a step of the compiled network does, which layout was chosen and why, as text."""
         from .choices import explain
 
-        return explain(self.program, self.topology, self.params)
+        return explain(self.program, self.topology, self.params, self._laid)
 
     def run(self, duration, params=None, inputs=None, state=None, key=0, *, progress=False, stream=None):
         """Simulate; pure: starts from `state` and stores nothing.
@@ -164,20 +164,23 @@ class Simulation:
         state = history.track(self._begin(params, drives, state, self._initial))
         begun = state["step"] if _is_traced(state["step"]) else first
         step = self.chunk.step(ready, self.topology, drives, seed)
-        keyed = self.chunk.keyed("spikes", "trace", "mean")
+        keyed, means = self.chunk.keyed("spikes", "trace"), self.chunk.keyed("mean")
 
         def body(state, far):
+            sums = state["sums"]
             state, fired = step(state, far)
-            return state, {key: r.read(self.program, ready, state, fired) for key, r in keyed}
+            read = lambda r: r.read(self.program, ready, state, fired)
+            sums = {key: add_to(sums[key], read(r)) for key, r in means}
+            return {**state, "sums": sums}, {key: read(r) for key, r in keyed}
 
+        state = {**state, "sums": {key: zero_sum(len(r.ids)) for key, r in means}}
         state, ys = traced.scan(self.program, self.topology, ready, body, state, n)
+        sums = state.pop("sums")
         state = history.untrack(state)
-        out = {"spikes": {}, "traces": {}, "summaries": {}}
+        out = {"spikes": {}, "traces": {}, "summaries": {r.name: mean_of(sums[key], n) for key, r in means}}
         for key, r in keyed:
             if r.kind == "spikes":
                 out["spikes"][r.owner] = ys[key]
-            elif r.kind == "mean":
-                out["summaries"][r.name] = ys[key].mean(0)
             else:
                 times = (begun + np.arange(1, n // r.every + 1) * r.every) * self.dt
                 out["traces"][r.name] = TracedTrace(ys[key][r.every - 1 :: r.every], jnp.asarray(times, dtype()))
@@ -186,14 +189,15 @@ class Simulation:
     def _run_host(self, n, params, drives, state, seed, progress, stream):
         begun = time.perf_counter()
         ready = self._prepared(params)
-        state = history.enter(self.program, self._begin(params, drives, state, self._start))
+        state = self._begin(params, drives, state, self._start)
+        state = history.enter(self.program, state, history.counter(ready, state))
         if not bool(finite(state)):
             raise NonFiniteError(f"{which_is_not(self.program, state)} before the run: initial values must be finite")
         check_memory(self.recorders, n, stream is not None)
         first, done, complete = int(state["step"]), 0, True
-        sums = {key: np.zeros(len(r.ids)) for key, r in self.chunk.keyed("mean")}
         kept = _Kept(self._header(first), stream)
         buffers, bar = self.chunk.buffers(), Progress(n * self.dt, progress, jax.default_backend())
+        sums = self._sums(buffers)
         with kept:
             try:
                 while done < n:
@@ -205,17 +209,14 @@ class Simulation:
                     if not bool(ok):
                         self._blame(state, steps, ready, drives, seed)
                     kept.append(self._part(buffers, first, done, steps))
-                    for key in sums:
-                        sums[key] += np.asarray(buffers[key], np.float64)
-                        buffers[key] = jnp.zeros_like(buffers[key])
                     # last, so that Ctrl-C in the middle leaves the state that belongs to what was kept
-                    state, done = after, done + steps
+                    sums, state, done = self._sums(buffers), after, done + steps
                     bar.update(done * self.dt)
             except KeyboardInterrupt:
                 complete = False
             finally:
                 bar.close()
-            summaries = {r.name: sums[key] / max(done, 1) for key, r in self.chunk.keyed("mean")}
+            summaries = {r.name: mean_of(sums[key], done) for key, r in self.chunk.keyed("mean")}
             meta = {
                 **self._meta(),
                 "wall_s": time.perf_counter() - begun,
@@ -229,14 +230,18 @@ class Simulation:
     def _prepared(self, params):
         """What `prepare` makes of the parameters; kept, because laying out the weights of 1e8 edges takes seconds."""
         if any(not isinstance(x, jax.Array) for x in params.values()):
-            return self._prepare(self.topology, params)  # arrays of NumPy may change in place
+            return with_shared_factors(self._prepare(self.topology, params))  # arrays of NumPy may change in place
         if self._last is None or any(params[k] is not x for k, x in self._last[0].items()):
             self._last = None  # frees the memory first
             laid = {tag: w for tag, (w, names) in self._laid.items() if all(params[n] is x for n, x in names.items())}
             ready = self._prepare(self.topology, params, frozenset(laid))
             ready["weights"].update({tag: {"edge": w} for tag, w in laid.items()})
-            self._last = dict(params), ready
+            self._last = dict(params), with_shared_factors(ready)
         return self._last[1]
+
+    def _sums(self, buffers) -> dict:
+        """Running sums so far, as NumPy: the next call uses the buffers again."""
+        return {key: tuple(np.array(x) for x in buffers[key]) for key, _ in self.chunk.keyed("mean")}
 
     def _part(self, buffers, first, done, steps) -> Result:
         spikes, traces = self.chunk.collect(buffers, first, done, steps)
@@ -337,8 +342,10 @@ class _Kept:
 
     def finish(self, meta, summaries) -> Result | None:
         if self.writer is not None:
+            from .lazy import is_large
+
             self.writer.close(complete=meta["complete"], meta=meta, summaries=summaries)
-            return Result.load(self.writer.path)
+            return Result.load(self.writer.path, lazy=is_large(self.writer.path))
         return Result.join(self.parts) if self.parts else None
 
 

@@ -14,6 +14,7 @@ from . import extras
 from .errors import FileFormatError, ParameterError
 from .hdf5 import as_json, child, escape, read, reading, unescape, write, writing
 from .journal import StreamWriter, is_journal, load_journal
+from .lazy import FileArray
 from .recorded import Spikes, Trace
 from .result import Result
 from .tree import load_tree, read_tree, save_tree, write_tree
@@ -21,15 +22,21 @@ from .tree import load_tree, read_tree, save_tree, write_tree
 __all__ = ["StreamWriter", "load", "load_result", "load_tree", "save_result", "save_tree"]
 
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
+PIECE = 2**26  # bytes that are written at once
 
 
-def load(path):
-    """Read any file brainsim wrote: a `Result` (also of a run that was killed) or the tree of a checkpoint."""
+def load(path, lazy: bool = False):
+    """Read any file brainsim wrote: a `Result` (also of a run that was killed) or the tree of a checkpoint.
+
+    Args:
+        lazy: of a finished result read names and sizes alone; spikes and traces are read from the file when they are
+            used, so keep it where it is.
+    """
     if is_journal(path):
         return load_journal(path)
     with reading(path) as file:
         kind = file.attrs.get("brainsim_kind")
-    return load_result(path) if kind == "result" else load_tree(path, kind)
+    return load_result(path, lazy) if kind == "result" else load_tree(path, kind)
 
 
 def save_result(path, result: Result) -> None:
@@ -55,9 +62,16 @@ def save_parts(path, parts: Iterable[Result], whole: Result, sizes: dict[str, in
             for name, arrays in _columns(part).items():
                 start = filled[name]
                 for dataset, values in zip(columns[name], arrays):
-                    if len(values):
-                        dataset[start : start + len(values)] = values
+                    _write_rows(dataset, start, values)
                 filled[name] = start + len(arrays[0])
+
+
+def _write_rows(dataset, start, values):
+    """Write rows from `start` on, in pieces, because `values` may be in another file."""
+    piece = max(1, PIECE * len(values) // max(values.nbytes, 1))
+    for low in range(0, len(values), piece):
+        part = values[low : low + piece]
+        dataset[start + low : start + low + len(part)] = part
 
 
 def _facts(result: Result) -> dict:
@@ -103,8 +117,11 @@ def _make_traces(file, whole, sizes):
     return columns
 
 
-def load_result(path) -> Result:
+def load_result(path, lazy: bool = False) -> Result:
     """Read a result; of a streamed run that was killed, every finished chunk with `complete` False.
+
+    Args:
+        lazy: leave spikes and traces in the file until they are used; a run that was killed is read at once.
 
     Raises:
         FileFormatError: truncated file, wrong magic or version, missing data set; names the path inside the file.
@@ -113,8 +130,8 @@ def load_result(path) -> Result:
         return load_journal(path)
     with reading(path, "result") as file:
         facts = _read_facts(file)
-        spikes = {unescape(k): _read_spikes(group) for k, group in child(file, "spikes").items()}
-        traces = {unescape(k): _read_trace(group) for k, group in child(file, "traces").items()}
+        spikes = {unescape(k): _read_spikes(group, lazy) for k, group in child(file, "spikes").items()}
+        traces = {unescape(k): _read_trace(group, lazy) for k, group in child(file, "traces").items()}
         return Result(spikes, traces, read_tree(child(file, "summaries")), **facts)
 
 
@@ -126,20 +143,25 @@ def _read_facts(file) -> dict:
         raise FileFormatError(f"{file.filename}: root attribute 'meta' is missing or damaged: {error!r}") from error
 
 
-def _read_spikes(group) -> Spikes:
-    times, cells = read(group, "timestamps"), read(group, "node_ids")
+def _read_spikes(group, lazy) -> Spikes:
+    lazy = lazy and "n_cells" in group.attrs and group.attrs.get("sorting") == SORTING["by_time"]
+    if lazy:
+        times, cells = FileArray.of(child(group, "timestamps")), FileArray.of(child(group, "node_ids"), np.int32)
+    else:
+        times, cells = read(group, "timestamps"), read(group, "node_ids")
     units = child(group, "timestamps").attrs.get("units", "ms")
     if units not in ("ms", "milliseconds"):
         raise FileFormatError(f"{group.file.filename}: {group.name}/timestamps is in {units!r}, not ms")
-    n_cells = group.attrs.get("n_cells", int(cells.max()) + 1 if cells.size else 0)
+    n_cells = group.attrs["n_cells"] if "n_cells" in group.attrs else int(cells.max(initial=-1)) + 1
     try:
         return Spikes(times, cells, int(n_cells))
     except ParameterError as error:
         raise FileFormatError(f"{group.file.filename}: {group.name}: {error}") from error
 
 
-def _read_trace(group) -> Trace:
-    values, times, indices = (read(group, name) for name in ("values", "times", "indices"))
+def _read_trace(group, lazy) -> Trace:
+    take = (lambda group, name: FileArray.of(child(group, name))) if lazy else read
+    values, times, indices = take(group, "values"), take(group, "times"), read(group, "indices")
     try:
         return Trace(values, times, indices, group.attrs.get("unit", "1"))
     except ParameterError as error:

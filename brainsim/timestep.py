@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from . import cell, cell_step, integrate
 from .arrivals import deliver, remember
 from .environment import clock, couplings, edge_environment
+from .learn import learn
 from .ops import random
 from .program import Program, axes_of, dtype, map_cells
 
@@ -45,8 +46,9 @@ def advance(program, topology, ready, state, drives, seed, far, place=None):
     s = Step(program, topology, ready, state, drives, seed, far, place)
     run_drives(s)
     deliver(s)
-    spikes = step_cells(s)
+    s.fired = spikes = step_cells(s)
     remember(s, spikes)
+    learn(s)
     s.new.update(z=s.z, edges=s.edges, step=s.now + 1)
     return s.new, spikes
 

@@ -222,6 +222,50 @@ def to_canonical(x, unit: "str | Dimension | None", what: str, *, finite: bool =
     return x if isinstance(x, jax.Array) else value
 
 
+def has_unit(x) -> bool:
+    """Whether a value says its unit: text, a quantity of a unit library, or a list with one of them."""
+    return isinstance(x, str) or bool(_converter(x)) or (isinstance(x, (list, tuple)) and any(map(has_unit, x)))
+
+
+def measured(x, what: str):
+    """A value with a unit, where the unit that is wanted is known later only.
+
+    Returns:
+        The value in the coherent set, and its `Dimension` there; a value without a unit as `to_canonical` takes a plain
+        number, and None.
+    """
+    if not has_unit(x):
+        return to_canonical(x, None, what), None
+    given = next(filter(has_unit, x)) if isinstance(x, (list, tuple)) else x
+    dimension = Dimension(1.0, _powers(given, what))
+    return to_canonical(x, dimension, what), dimension
+
+
+def _powers(x, what):
+    """Powers of the base units of one text or quantity; where they cannot be read, the error of a current."""
+    if isinstance(x, str):
+        match = _QUANTITY.fullmatch(x.replace("\u2212", "-"))
+        if not match or not match[2]:
+            to_canonical(x, "pA", what)
+        return parse_unit(re.sub("^/", "1/", match[2])).powers
+    for unit in _KINDS:
+        try:
+            to_canonical(x, unit, what, finite=False)
+        except UnitError:
+            continue
+        return parse_unit(unit).powers
+    return to_canonical(x, "pA", what)
+
+
+def converted(value, given: Dimension, unit, what: str):
+    """A value of `measured` in the declared unit; UnitError where that has another dimension."""
+    target = parse_unit(unit)
+    if given.powers != target.powers:
+        write = "a number" if target.plain else f"a number, or text such as '20 {target}'"
+        raise UnitError(f"{what} needs {_wanted(target)}, got {_wanted(given)}; write {write}")
+    return _rescale(value, given.scale / target.scale)
+
+
 def _numbers(x, target, what):
     """A bare number or array, as float64. Booleans, None, complex numbers and objects are refused."""
     try:

@@ -1,41 +1,20 @@
 """Native CPU forms of spikes over a matrix of dense blocks, as typed FFI handlers.
 
-Imports numba, so import it only through `handlers.py`. Of every block only the rows that spike are read; blocks and
+Imports numba, so import it only through `native.py`. Of every block only the rows that spike are read; blocks and
 rows are walked in order on the calling thread: the same inputs give the same bits. Blocks at the rims may stick out of
 the matrix: what lies outside is not read.
 """
 
 import numpy as np
-from numba import cfunc, njit
+from numba import njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, dim, is_wrong, last, on_stack
-from .kernel_frame import (
-    INT32,
-    PRED,
-    SIGNATURE,
-    add_row,
-    any_set,
-    clear,
-    dot_row,
-    outside,
-    shifted,
-    wrong_buffer,
-    wrong_counts,
-    wrong_factors,
-)
-from .kernel_rows import element
+from .call_frame import ARGUMENTS, RESULTS, buffer, dim, last, on_stack
+from .kernel_frame import INT32, PRED, any_set, element, handler_of
+from .kernel_vectors import add_row, dot_row, shifted
 
 INDPTR, INDICES, ACTIVE = 2, 3, 4  # argument numbers
+GRAPH = ((INT32, 1), (INT32, 1), (PRED, 1))
 ROWS = 64  # rows of a block whose spikes are collected at once
-
-
-@njit(error_model="numpy")
-def graph_is_wrong(frame, n_batch):
-    return (
-        is_wrong(frame, ARGUMENTS, INDPTR, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, INDICES, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1)
-    )
 
 
 @njit(error_model="numpy")
@@ -56,8 +35,9 @@ def columns(block, indices, b_post, n_post):
 
 
 @njit(error_model="numpy")
-def scatter_blocks(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
+def scatter_blocks(frame, n_batch, flat, kinds):
     """x[targets of the block] += s[row] * block[row] for the rows that spike; False at a block outside."""
+    s_type, bits_type, mask, w_type, kind = kinds
     s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     w = element(frame, ARGUMENTS, 1, n_batch, flat, 3, w_type)
@@ -87,8 +67,9 @@ def scatter_blocks(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
 
 
 @njit(error_model="numpy")
-def gather_blocks(frame, n_batch, flat, w_type, kind):
+def gather_blocks(frame, n_batch, flat, kinds):
     """s[row] += block[row] . x[targets of the block] for the active rows; False at a block outside."""
+    w_type, kind = kinds
     x, w = element(frame, ARGUMENTS, 0, n_batch, flat, 1, kind), element(frame, ARGUMENTS, 1, n_batch, flat, 3, w_type)
     out = element(frame, RESULTS, 0, n_batch, flat, 1, kind)
     active = element(frame, ARGUMENTS, ACTIVE, n_batch, flat, 1, np.uint8)
@@ -112,8 +93,9 @@ def gather_blocks(frame, n_batch, flat, w_type, kind):
 
 
 @njit(error_model="numpy")
-def outer_blocks(frame, n_batch, flat, s_type, bits_type, mask, kind):
+def outer_blocks(frame, n_batch, flat, kinds):
     """block[row] += s[row] * x[targets of the block] for the rows that spike; False at a block outside."""
+    s_type, bits_type, mask, kind = kinds
     s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     x, g = element(frame, ARGUMENTS, 1, n_batch, flat, 1, kind), element(frame, RESULTS, 0, n_batch, flat, 3, kind)
@@ -137,70 +119,21 @@ def outer_blocks(frame, n_batch, flat, s_type, bits_type, mask, kind):
     return True
 
 
-def scatter(first, second, out, major, minor, tag):
-    """Handler of `scatter`: (spikes, blocks, *graph) -> (n_post,)."""
-    (s_code, s_type, bits_type, mask), (w_code, w_type, _, _), (code, kind, _, _) = first, second, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 5, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, s_code, 1, w_code, 3, code, 1) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not scatter_blocks(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+def blocks_scatter(first, second, out, *stamp):
+    """(spikes, blocks, *graph) -> (n_post,)."""
+    (s_code, s_type, bits_type, mask), (w_code, w_type, *_), (code, kind, *_) = first, second, out
+    kinds = s_type, bits_type, mask, w_type, kind
+    return handler_of(scatter_blocks, kinds, ((s_code, 1), (w_code, 3), *GRAPH), (code, 1), stamp)
 
 
-def gather(first, second, out, major, minor, tag):
-    """Handler of `gather`: (x, blocks, *graph) -> (n_pre,)."""
-    (w_code, w_type, _, _), (code, kind, _, _) = second, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 5, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, code, 1, w_code, 3, code, 1) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not gather_blocks(frame, n_batch, flat, w_type, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+def blocks_gather(first, second, out, *stamp):
+    """(x, blocks, *graph) -> (n_pre,)."""
+    (w_code, w_type, *_), (code, kind, *_) = second, out
+    return handler_of(gather_blocks, (w_type, kind), ((code, 1), (w_code, 3), *GRAPH), (code, 1), stamp)
 
 
-def outer(first, second, out, major, minor, tag):
-    """Handler of `outer`: (spikes, x, *graph) -> blocks."""
-    (s_code, s_type, bits_type, mask), (code, kind, _, _) = first, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 5, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, s_code, 1, code, 1, code, 3) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not outer_blocks(frame, n_batch, flat, s_type, bits_type, mask, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+def blocks_outer(first, second, out, *stamp):
+    """(spikes, x, *graph) -> blocks."""
+    (s_code, s_type, bits_type, mask), (code, kind, *_) = first, out
+    kinds = s_type, bits_type, mask, kind
+    return handler_of(outer_blocks, kinds, ((s_code, 1), (code, 1), *GRAPH), (code, 3), stamp)

@@ -8,7 +8,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from . import arguments, dispatch, handlers, xla
+from . import arguments, dispatch, native, xla
 from .trilinear import Family
 
 TRAILING = {"scatter": (1, 3, 1, 1, 1), "gather": (1, 3, 1, 1, 1), "outer": (1, 1, 1, 1, 1)}
@@ -240,7 +240,7 @@ def _forms(scatter, gather, outer):
 
 
 def _native(member, ctx, *operands, static):
-    return handlers.lower("block_kernels", member, ctx, *operands)
+    return native.lower("block_kernels", f"blocks_{member}", ctx, *operands)
 
 
 BLOCKS = Family(

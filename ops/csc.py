@@ -8,7 +8,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from . import arguments, dispatch, handlers, xla
+from . import arguments, dispatch, native, xla
 from .operators import event_csr
 from .trilinear import Family
 
@@ -222,7 +222,7 @@ def _forms(scatter, gather, outer):
 
 
 def _native(member, ctx, *operands, static):
-    return handlers.lower("csc_kernels", member, ctx, *operands)
+    return native.lower("csc_kernels", f"csc_{member}", ctx, *operands)
 
 
 CSC = Family(

@@ -1,49 +1,19 @@
 """Native CPU forms of edges sorted by target, where the sparse factor is behind the indices, as typed FFI handlers.
 
-Imports numba, so import it only through `handlers.py`. No write of the forward form is scattered: a target is one sum
+Imports numba, so import it only through `native.py`. No write of the forward form is scattered: a target is one sum
 over its own edges, in their order, so that its bits depend on nothing else.
 """
 
 import numpy as np
-from numba import cfunc, njit
+from numba import njit
 
-from .call_frame import (
-    ARGUMENTS,
-    RESULTS,
-    answered_metadata_query,
-    batch_total,
-    buffer,
-    is_wrong,
-    last,
-    on_stack,
-    widen,
-)
-from .kernel_frame import (
-    INT32,
-    PRED,
-    SIGNATURE,
-    add_gathered,
-    clear,
-    copy_vector,
-    outside,
-    sum_vector,
-    wrong_buffer,
-    wrong_counts,
-    wrong_factors,
-)
-from .kernel_rows import element
+from .call_frame import ARGUMENTS, RESULTS, buffer, last, on_stack, widen
+from .kernel_frame import INT32, PRED, element, handler_of
+from .kernel_vectors import add_gathered, copy_vector, sum_vector
 
 INDPTR, INDICES, ACTIVE = 2, 3, 4  # argument numbers
+GRAPH = ((INT32, 1), (INT32, 1), (PRED, 1))
 LANES = 16  # edges at once
-
-
-@njit(error_model="numpy")
-def graph_is_wrong(frame, n_batch):
-    return (
-        is_wrong(frame, ARGUMENTS, INDPTR, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, INDICES, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1)
-    )
 
 
 @njit(error_model="numpy", inline="always")
@@ -84,8 +54,9 @@ def row_sum(lo, hi, s, w, w_step, same, indices):
 
 
 @njit(error_model="numpy")
-def scatter_rows(frame, n_batch, flat, w_type, kind):
+def scatter_rows(frame, n_batch, flat, kinds):
     """x[row] += sum of s[source] * w[e]; False at a source outside."""
+    w_type, kind = kinds
     s, w = element(frame, ARGUMENTS, 0, n_batch, flat, 1, kind), element(frame, ARGUMENTS, 1, n_batch, flat, 1, w_type)
     out = element(frame, RESULTS, 0, n_batch, flat, 1, kind)
     indptr = element(frame, ARGUMENTS, INDPTR, n_batch, flat, 1, np.int32)
@@ -104,8 +75,9 @@ def scatter_rows(frame, n_batch, flat, w_type, kind):
 
 
 @njit(error_model="numpy")
-def gather_rows(frame, n_batch, flat, w_type, kind):
+def gather_rows(frame, n_batch, flat, kinds):
     """s[source] += x[row] * w[e] for the active sources; False at a source outside."""
+    w_type, kind = kinds
     x, w = element(frame, ARGUMENTS, 0, n_batch, flat, 1, kind), element(frame, ARGUMENTS, 1, n_batch, flat, 1, w_type)
     out = element(frame, RESULTS, 0, n_batch, flat, 1, kind)
     indptr = element(frame, ARGUMENTS, INDPTR, n_batch, flat, 1, np.int32)
@@ -127,8 +99,9 @@ def gather_rows(frame, n_batch, flat, w_type, kind):
 
 
 @njit(error_model="numpy")
-def outer_rows(frame, n_batch, flat, kind):
+def outer_rows(frame, n_batch, flat, kinds):
     """g[e] += s[source] * x[row] where the source is not silent; False at a source outside."""
+    (kind,) = kinds
     s, x = element(frame, ARGUMENTS, 0, n_batch, flat, 1, kind), element(frame, ARGUMENTS, 1, n_batch, flat, 1, kind)
     g = element(frame, RESULTS, 0, n_batch, flat, 1, kind)
     indptr = element(frame, ARGUMENTS, INDPTR, n_batch, flat, 1, np.int32)
@@ -146,70 +119,19 @@ def outer_rows(frame, n_batch, flat, kind):
     return True
 
 
-def scatter(first, second, out, major, minor, tag):
-    """Handler of `scatter`: (spikes, weights, *graph) -> one sum per row."""
-    (w_code, w_type, _, _), (code, kind, _, _) = second, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 5, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, code, 1, w_code, 1, code, 1) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not scatter_rows(frame, n_batch, flat, w_type, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+def csc_scatter(first, second, out, *stamp):
+    """(spikes, weights, *graph) -> one sum per row."""
+    (w_code, w_type, *_), (code, kind, *_) = second, out
+    return handler_of(scatter_rows, (w_type, kind), ((code, 1), (w_code, 1), *GRAPH), (code, 1), stamp)
 
 
-def gather(first, second, out, major, minor, tag):
-    """Handler of `gather`: (x, weights, *graph) -> one sum per source."""
-    (code, kind, _, _), (w_code, w_type, _, _) = out, second
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 5, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, code, 1, w_code, 1, code, 1) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not gather_rows(frame, n_batch, flat, w_type, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+def csc_gather(first, second, out, *stamp):
+    """(x, weights, *graph) -> one sum per source."""
+    (w_code, w_type, *_), (code, kind, *_) = second, out
+    return handler_of(gather_rows, (w_type, kind), ((code, 1), (w_code, 1), *GRAPH), (code, 1), stamp)
 
 
-def outer(first, second, out, major, minor, tag):
-    """Handler of `outer`: (spikes, x, *graph) -> one value per edge, or their sum."""
-    code, kind, _, _ = out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 5, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, code, 1, code, 1, code, 1) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not outer_rows(frame, n_batch, flat, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+def csc_outer(first, second, out, *stamp):
+    """(spikes, x, *graph) -> one value per edge, or their sum."""
+    code, kind, *_ = out
+    return handler_of(outer_rows, (kind,), ((code, 1), (code, 1), *GRAPH), (code, 1), stamp)

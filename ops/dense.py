@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.interpreters import mlir
 
-from . import arguments, dispatch, handlers, xla
+from . import arguments, dispatch, native, xla
 from .trilinear import Family
 
 TRAILING = {"scatter": (1, 2, 1), "gather": (1, 2, 1), "outer": (1, 1, 1)}
@@ -164,8 +164,9 @@ def _native(member, ctx, *operands, static):
     trials = math.prod(max(batches, key=math.prod))
     masked = given[2].shape[-1] > 0
     if not _is_product(member, batches, batch) or trials < PRODUCT_FROM or (member == "gather" and masked):
-        return handlers.lower("dense_kernels", member, ctx, *operands)
-    name = handlers.target("dense_kernels", member, (given[0].dtype.name, given[1].dtype.name, out.dtype.name))
+        return native.lower("dense_kernels", f"dense_{member}", ctx, *operands)
+    dtypes = given[0].dtype.name, given[1].dtype.name, out.dtype.name
+    name = native.target("dense_kernels", f"dense_{member}", dtypes)
 
     def form(*operands):
         rows = lambda: jax.ffi.ffi_call(name, jax.ShapeDtypeStruct(out.shape, out.dtype))(*operands)

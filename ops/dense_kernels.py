@@ -1,28 +1,15 @@
 """Native CPU forms of spikes over a dense matrix, as typed FFI handlers: only the rows that spike are read.
 
-Imports numba, so import it only through `handlers.py`. Rows are added in order, several at a time, while a tile of the
+Imports numba, so import it only through `native.py`. Rows are added in order, several at a time, while a tile of the
 result stays in registers: the same inputs give the same bits.
 """
 
 import numpy as np
-from numba import cfunc, njit
+from numba import njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, batch_total, buffer, is_wrong, last, on_stack
-from .kernel_frame import (
-    PRED,
-    SIGNATURE,
-    add_row,
-    add_scaled,
-    any_set,
-    clear,
-    copy_vector,
-    dot_row,
-    shifted,
-    wrong_buffer,
-    wrong_counts,
-    wrong_factors,
-)
-from .kernel_rows import element
+from .call_frame import ARGUMENTS, RESULTS, buffer, last, on_stack
+from .kernel_frame import PRED, any_set, element, handler_of
+from .kernel_vectors import add_row, add_scaled, copy_vector, dot_row, shifted
 
 ACTIVE = 2  # argument number
 GROUP, TILE = 8, 32  # rows that are read side by side; targets in registers
@@ -45,8 +32,9 @@ def add_rows(count, rows, values, w, n_post, out):
 
 
 @njit(error_model="numpy")
-def scatter_rows(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
+def scatter_rows(frame, n_batch, flat, kinds):
     """x += s[row] * w[row] over the rows that spike, for one batch element."""
+    s_type, bits_type, mask, w_type, kind = kinds
     s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     w = element(frame, ARGUMENTS, 1, n_batch, flat, 2, w_type)
@@ -66,11 +54,13 @@ def scatter_rows(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind):
                 add_rows(count, rows, values, w, n_post, out)
                 count = 0
     add_rows(count, rows, values, w, n_post, out)
+    return True
 
 
 @njit(error_model="numpy")
-def gather_rows(frame, n_batch, flat, w_type, kind):
+def gather_rows(frame, n_batch, flat, kinds):
     """s[row] += w[row] . x over the active rows, for one batch element."""
+    w_type, kind = kinds
     x, w = element(frame, ARGUMENTS, 0, n_batch, flat, 1, kind), element(frame, ARGUMENTS, 1, n_batch, flat, 2, w_type)
     active = element(frame, ARGUMENTS, ACTIVE, n_batch, flat, 1, np.uint8)
     masked = last(buffer(frame, ARGUMENTS, ACTIVE)) > 0
@@ -79,11 +69,13 @@ def gather_rows(frame, n_batch, flat, w_type, kind):
     for row in range(last(buffer(frame, RESULTS, 0))):
         if not masked or active[row] != 0:
             out[row] += dot_row(n_post, x, w, row * n_post)
+    return True
 
 
 @njit(error_model="numpy")
-def outer_rows(frame, n_batch, flat, s_type, bits_type, mask, kind):
+def outer_rows(frame, n_batch, flat, kinds):
     """g[row] += s[row] * x over the rows that spike, for one batch element."""
+    s_type, bits_type, mask, kind = kinds
     s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     x = element(frame, ARGUMENTS, 1, n_batch, flat, 1, kind)
@@ -92,72 +84,24 @@ def outer_rows(frame, n_batch, flat, s_type, bits_type, mask, kind):
     for row in range(last(buffer(frame, ARGUMENTS, 0))):
         if bits[row] & mask != 0:
             add_row(n_post, g, row * n_post, kind(s[row]), x, 0)
+    return True
 
 
-def scatter(first, second, out, major, minor, tag):
-    """Handler of `scatter`: (spikes, matrix, active) -> (n_post,)."""
-    (s_code, s_type, bits_type, mask), (w_code, w_type, _, _), (code, kind, _, _) = first, second, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 3, 1, n_batch)
-        if error != 0:
-            return error
-        wrong = wrong_factors(frame, n_batch, s_code, 1, w_code, 2, code, 1)
-        if wrong or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            scatter_rows(frame, n_batch, flat, s_type, bits_type, mask, w_type, kind)
-        return 0
-
-    return handler
+def dense_scatter(first, second, out, *stamp):
+    """(spikes, matrix, active) -> (n_post,)."""
+    (s_code, s_type, bits_type, mask), (w_code, w_type, *_), (code, kind, *_) = first, second, out
+    kinds = s_type, bits_type, mask, w_type, kind
+    return handler_of(scatter_rows, kinds, ((s_code, 1), (w_code, 2), (PRED, 1)), (code, 1), stamp)
 
 
-def gather(first, second, out, major, minor, tag):
-    """Handler of `gather`: (x, matrix, active) -> (n_pre,)."""
-    (w_code, w_type, _, _), (code, kind, _, _) = second, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 3, 1, n_batch)
-        if error != 0:
-            return error
-        wrong = wrong_factors(frame, n_batch, code, 1, w_code, 2, code, 1)
-        if wrong or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            gather_rows(frame, n_batch, flat, w_type, kind)
-        return 0
-
-    return handler
+def dense_gather(first, second, out, *stamp):
+    """(x, matrix, active) -> (n_pre,)."""
+    (w_code, w_type, *_), (code, kind, *_) = second, out
+    return handler_of(gather_rows, (w_type, kind), ((code, 1), (w_code, 2), (PRED, 1)), (code, 1), stamp)
 
 
-def outer(first, second, out, major, minor, tag):
-    """Handler of `outer`: (spikes, x, active) -> (n_pre, n_post)."""
-    (s_code, s_type, bits_type, mask), (code, kind, _, _) = first, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 1
-        error = wrong_counts(frame, 3, 1, n_batch)
-        if error != 0:
-            return error
-        wrong = wrong_factors(frame, n_batch, s_code, 1, code, 1, code, 2)
-        if wrong or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            outer_rows(frame, n_batch, flat, s_type, bits_type, mask, kind)
-        return 0
-
-    return handler
+def dense_outer(first, second, out, *stamp):
+    """(spikes, x, active) -> (n_pre, n_post)."""
+    (s_code, s_type, bits_type, mask), (code, kind, *_) = first, out
+    kinds = s_type, bits_type, mask, kind
+    return handler_of(outer_rows, kinds, ((s_code, 1), (code, 1), (PRED, 1)), (code, 2), stamp)

@@ -1,7 +1,8 @@
 """Which form of an operator runs: chosen per platform when the program is lowered, or forced.
 
-`BRAINSIM_OPS=reference|xla|native|pallas|pallas_deterministic` (read while tracing) forces one for the whole process,
-the argument `backend=` of an operator for one call. Unforced: native on the CPU, pallas on a GPU, xla everywhere else.
+`BRAINSIM_OPS=reference|xla|native|pallas|pallas_deterministic` forces one for all calls, the argument `backend=` of an
+operator for one. The variable is read by `requested` alone, whenever a call is traced: a compiled program keeps the
+form that it was traced with. Unforced: native on the CPU, pallas on a GPU, xla everywhere else.
 On the CPU the pallas forms run in interpret mode, far slower than any other: for tests of the kernels.
 """
 
@@ -38,7 +39,7 @@ VARIABLE = "BRAINSIM_OPS"
 
 
 def requested(backend: str | None = None) -> str:
-    """The back end asked for by argument or environment, `"auto"` where neither asks.
+    """The back end asked for by argument or, when this is called, by the environment; `"auto"` where neither asks.
 
     Raises:
         ValueError: the name is unknown.
@@ -50,6 +51,11 @@ def requested(backend: str | None = None) -> str:
             f"write one of {', '.join(BACKENDS)}, or leave it out for the choice by platform"
         )
     return name
+
+
+def chosen(platform: str) -> str:
+    """The back end of operators without kernels of their own that are traced now, without `backend=`."""
+    return resolve(requested(), platform)
 
 
 def resolve(asked: str, platform: str, kernels: bool = False) -> str:

@@ -6,26 +6,19 @@ it stands, and outputs may share memory with inputs: a block is loaded completel
 shared scalars alone is computed once, before the loop.
 """
 
-import ctypes
 import functools
 import hashlib
 import platform
-import threading
 
-import jax
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
 import numpy as np
-from jax.extend import core
 
-from . import parallel, scalar_graph
+from . import native, parallel, scalar_graph
 from .emit_handler import WORDS, Handler, Side
 from .emit_lanes import I32, I64, Lanes, memory_type
-from .emit_rules import EMIT
+from .emit_walk import Walk, flatten
 from .fused_layout import VIEW
-
-MULTIPLIED, ADDED = ("mul", "square"), ("add", "add_any", "sub")
-
 
 @functools.cache
 def _machine():
@@ -39,86 +32,6 @@ def _machine():
         text = ",".join(x for x in (features.flatten(), wide) if x)
         return llvm.get_host_cpu_name(), text, size, bool(features.get("fma"))
     return llvm.get_host_cpu_name(), features.flatten(), 16, platform.machine().lower() in ("arm64", "aarch64")
-
-
-class _Walk:
-    """Emits the equations: on scalars before the loop where no mapped value enters, else on lanes inside it."""
-
-    def __init__(self, before, inside):
-        self.before, self.inside, self.values = before, inside, {}
-        self.splats, self.products = {}, {}  # products: variable -> (factor, factor, are lanes), or None
-
-    def read(self, atom):
-        """(scalar or lanes, is mapped)."""
-        if isinstance(atom, core.Literal):
-            return self.before.const(atom.aval.dtype, atom.val), False
-        return self.values[atom]
-
-    def lanes(self, atom):
-        """Lanes of a value, a shared one in every lane."""
-        value, is_mapped = self.read(atom)
-        if is_mapped:
-            return value
-        if isinstance(atom, core.Literal):
-            return self.inside.const(atom.aval.dtype, atom.val)
-        if atom not in self.splats:
-            self.splats[atom] = self._splat(value)
-        return self.splats[atom]
-
-    def run(self, jaxpr):
-        for eqn in jaxpr.eqns:
-            called = scalar_graph.inner(eqn)
-            self._inline(eqn, *called) if called else self._emit(eqn)
-
-    def _inline(self, eqn, jaxpr, consts):
-        for var, const in zip(jaxpr.constvars, consts):
-            self.values[var] = self.before.const(var.aval.dtype, const), False
-        for var, atom in zip(jaxpr.invars, eqn.invars):
-            self._bind(var, atom)
-        self.run(jaxpr)
-        for var, atom in zip(eqn.outvars, jaxpr.outvars):
-            self._bind(var, atom)
-
-    def _bind(self, var, atom):
-        """A jaxpr may be called twice: its variables are new each time."""
-        self.values[var] = self.read(atom)
-        self.splats.pop(var, None)
-        self.products[var] = None if isinstance(atom, core.Literal) else self.products.get(atom)
-
-    def _emit(self, eqn):
-        is_mapped = any(self.read(a)[1] for a in eqn.invars)
-        g = self.inside if is_mapped else self.before
-        values = [self.lanes(a) if is_mapped else self.read(a)[0] for a in eqn.invars]
-        (out,) = eqn.outvars
-        name, is_float = eqn.primitive.name, out.aval.dtype.kind == "f"
-        made = self._contracted(g, eqn, values, is_mapped) if is_float and name in ADDED else None
-        self.splats.pop(out, None)
-        self.products[out] = (values[0], values[-1], is_mapped) if is_float and name in MULTIPLIED else None
-        self.values[out] = (EMIT[name](g, eqn, *values) if made is None else made), is_mapped
-
-    def _contracted(self, g, eqn, values, is_mapped):
-        """x * y + z as one fused operation; None where there is none.
-
-        A product is fused into every sum that reads it, shared or mapped: how a value is rounded depends on its own
-        equations alone, so that a derivative that computes it anew takes the branches that the forward loop took.
-        """
-        if not g.has_fma:
-            return None
-        for i in (0, 1):
-            atom = eqn.invars[i]
-            product = None if isinstance(atom, core.Literal) else self.products.get(atom)
-            if product is None:
-                continue
-            x, y, is_wide = product
-            x, y = (self._splat(v) if is_mapped and not is_wide else v for v in (x, y))
-            z = values[1 - i]
-            if eqn.primitive.name == "sub":
-                x, z = (x, g.b.fneg(z)) if i == 0 else (g.b.fneg(x), z)
-            return g.fma(x, y, z)
-        return None
-
-    def _splat(self, scalar):
-        return Lanes(self.before.b, self.inside.width, self.inside.has_fma).splat(scalar)
 
 
 def _width(jaxpr, size):
@@ -170,14 +83,15 @@ def _cells(module, jaxpr, mapped, summed, width, has_fma):
     ins, outs, begin, blocks, n = function.args
     block = inside.b.phi(I64)
     first = inside.b.mul(block, I64(width))
-    walk = _Walk(before, inside)
-    for k, (var, is_mapped) in enumerate(zip(jaxpr.invars, mapped)):
+    ops, names, atoms = flatten(jaxpr, mapped)
+    walk = Walk(before, inside, ops, atoms)
+    for k, (var, name, is_mapped) in enumerate(zip(jaxpr.invars, names, mapped)):
         pointer = _address(before.b, ins, k, memory_type(var.aval.dtype))
         g = inside if is_mapped else before
         pointer = g.b.gep(pointer, [first]) if is_mapped else pointer
-        walk.values[var] = _load(g, pointer, np.dtype(var.aval.dtype)), bool(is_mapped)
-    walk.run(jaxpr)
-    made = [walk.lanes(atom) for atom in jaxpr.outvars]
+        walk.values[name] = _load(g, pointer, np.dtype(var.aval.dtype)), bool(is_mapped)
+    walk.run()
+    made = [walk.lanes(atom) for atom in atoms]
     counted = _counted(inside, inside.b.sub(n, first)) if any(summed) else None
     for k, (atom, value, is_summed) in enumerate(zip(jaxpr.outvars, made, summed)):
         dtype = np.dtype(atom.aval.dtype)
@@ -190,9 +104,9 @@ def _cells(module, jaxpr, mapped, summed, width, has_fma):
     inside.b.cbranch(inside.b.icmp_signed("<", following, blocks), loop, end)
     before.b.branch(loop)
     block.add_incoming(begin, start)
-    block.add_incoming(following, loop)
+    block.add_incoming(following, inside.b.block)
     ir.IRBuilder(end).ret_void()
-    return function, len(loop.instructions)
+    return function, sum(len(x.instructions) for x in function.blocks if x not in (start, end))
 
 
 def _counted(g, left):
@@ -243,21 +157,14 @@ def _compile(text):
     return engine
 
 
-_LOCK = threading.Lock()
-_ENGINES = {}  # target name -> engine: XLA holds bare addresses, so the code must live as long as the process
-
-
 def target(text: str) -> str:
     """Name of the registered FFI target of a kernel, compiled on first use. A name means one machine code."""
     cpu, features, _, _ = _machine()
     stamp = "\n".join((text, cpu, features, str(llvm.llvm_version_info)))
     name = "brainsim_cells_" + hashlib.sha256(stamp.encode()).hexdigest()[:24]
-    with _LOCK:
-        if name not in _ENGINES:
-            engine = _compile(text)
-            new = ctypes.pythonapi.PyCapsule_New
-            new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-            capsule = new(engine.get_function_address("handler"), None, None)
-            jax.ffi.register_ffi_target(name, capsule, platform="cpu", api_version=1)
-            _ENGINES[name] = engine
-    return name
+
+    def compiled():
+        engine = _compile(text)
+        return engine, engine.get_function_address("handler")
+
+    return native.register(name, compiled)

@@ -1,211 +1,49 @@
-"""What the newer native kernels share: the signature, checks of a whole frame, vector operations of a literal size.
+"""What the native kernels share: parts of a batch element, checks, how a result begins, the frame of a handler.
 
-Imports numba, so import it only through `handlers.py`.
+Imports numba, so import it only from a `*_kernels.py` or `kernel_rows.py`. A kernel that walks its batch on the
+calling thread is a row loop in the frame of `handler_of`. A factory of handlers closes over plain numbers and numpy
+scalar types only: numba hashes them into its cache key, so a second process loads the compiled code, and `tag` (see
+`native.target`) retires it when a source changes.
 """
 
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
+from numba.extending import overload
 
-from .call_frame import ARGUMENTS, MAX_BATCH_AXES, RESULTS, at, buffer, dim, is_wrong, new_error, on_stack, widen
+from .call_frame import (
+    ARGUMENTS,
+    MAX_BATCH_AXES,
+    RESULTS,
+    answered_metadata_query,
+    at,
+    batch_index,
+    batch_total,
+    buffer,
+    dim,
+    is_wrong,
+    new_error,
+)
 
-ir = cgutils.ir
-
-SIGNATURE = types.intp(types.CPointer(types.int64))
-INT32, PRED = 4, 1  # XLA_FFI_DataType codes
-LANES = 32  # partial sums of a dot product: enough to hide the latency of the additions
-
-
-def _vector(context, builder, size, dtype, pointer, index):
-    """Pointer to `size` values from `pointer[index]` on, as one vector."""
-    element = context.get_value_type(dtype)
-    return builder.bitcast(builder.gep(pointer, [index]), ir.VectorType(element, size).as_pointer())
-
-
-def _splat(builder, size, value):
-    start = builder.insert_element(ir.Constant(ir.VectorType(value.type, size), ir.Undefined), value, ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), size), [0] * size)
-    return builder.shuffle_vector(start, ir.Constant(start.type, ir.Undefined), zeros)
-
-
-def _load(context, builder, size, dtype, kind, pointer, index):
-    """`size` values of `dtype` as lanes of type `kind`; uint16 holds bfloat16."""
-    align = dtype.bitwidth // 8
-    values = builder.load(_vector(context, builder, size, dtype, pointer, index), align=align)
-    if dtype == types.uint16:
-        words = ir.VectorType(ir.IntType(32), size)
-        shift = ir.Constant(words, [16] * size)
-        dtype = types.float32
-        values = builder.bitcast(builder.shl(builder.zext(values, words), shift), ir.VectorType(ir.FloatType(), size))
-    return values if dtype == kind else builder.fpext(values, ir.VectorType(context.get_value_type(kind), size))
-
-
-@intrinsic(prefer_literal=True)
-def add_scaled(typingctx, size, total, at, weight, x, start):
-    """total[at : at + size] += weight * x[start : start + size] as vectors of a literal size; x may be narrower.
-
-    A `total` from `on_stack` that nothing but the vector operations touches stays in registers over a loop.
-    """
-    count, dtype = size.literal_value, total.dtype
-
-    def codegen(context, builder, signature, args):
-        _, total, at, weight, x, start = args
-        place, align = _vector(context, builder, count, dtype, total, at), dtype.bitwidth // 8
-        values = _load(context, builder, count, signature.args[4].dtype, dtype, x, start)
-        product = builder.fmul(_splat(builder, count, weight), values)
-        builder.store(builder.fadd(builder.load(place, align=align), product), place, align=align)
-        return context.get_dummy_value()
-
-    return types.void(size, total, types.int64, dtype, x, types.int64), codegen
-
-
-@intrinsic
-def shifted(typingctx, pointer, index):
-    """Pointer to pointer[index]."""
-
-    def codegen(context, builder, signature, args):
-        return builder.gep(args[0], [args[1]])
-
-    return pointer(pointer, types.int64), codegen
-
-
-@intrinsic(prefer_literal=True)
-def copy_vector(typingctx, size, place, source):
-    """place[:size] = source[:size], or the scalar `source` everywhere."""
-    count, dtype = size.literal_value, place.dtype
-    kind = types.CPointer(dtype) if isinstance(source, types.CPointer) else dtype
-
-    def codegen(context, builder, signature, args):
-        _, place, value = args
-        zero, align = context.get_constant(types.int64, 0), dtype.bitwidth // 8
-        if kind is not dtype:
-            value = builder.load(_vector(context, builder, count, dtype, value, zero), align=align)
-        else:
-            value = _splat(builder, count, value)
-        builder.store(value, _vector(context, builder, count, dtype, place, zero), align=align)
-        return context.get_dummy_value()
-
-    return types.void(size, place, kind), codegen
-
-
-@intrinsic(prefer_literal=True)
-def dot_vector(typingctx, size, used, a, x, start):
-    """Sum of a[k] * x[start + k], k < used <= size (a literal power of two), added in pairs: the order is fixed.
-
-    Lanes from `used` on are read and left out. x may be narrower than a.
-    """
-    count, dtype = size.literal_value, a.dtype
-
-    def codegen(context, builder, signature, args):
-        _, used, a, x, start = args
-        left = _load(context, builder, count, dtype, dtype, a, context.get_constant(types.int64, 0))
-        right = _load(context, builder, count, signature.args[3].dtype, dtype, x, start)
-        lanes = ir.Constant(ir.VectorType(ir.IntType(64), count), list(range(count)))
-        inside = builder.icmp_signed("<", lanes, _splat(builder, count, used))
-        return _in_pairs(builder, builder.select(inside, builder.fmul(left, right), ir.Constant(left.type, None)))
-
-    return dtype(size, types.int64, a, x, types.int64), codegen
-
-
-@intrinsic(prefer_literal=True)
-def add_gathered(typingctx, size, total, w, w_start, x, indices, start):
-    """total[k] += w[w_start + k] * x[indices[start + k]], k < size, where that x is not zero; w may be narrower than x.
-
-    A choice of two values, so no branch to guess wrong.
-    """
-    count, dtype = size.literal_value, total.dtype
-
-    def codegen(context, builder, signature, args):
-        _, total, w, w_start, x, indices, start = args
-        i32, narrow = ir.IntType(32), signature.args[2].dtype
-        gathered = ir.Constant(ir.VectorType(context.get_value_type(dtype), count), ir.Undefined)
-        for k in range(count):
-            index = builder.load(builder.gep(indices, [builder.add(start, ir.IntType(64)(k))]))
-            index = builder.sext(index, ir.IntType(64))
-            gathered = builder.insert_element(gathered, builder.load(builder.gep(x, [index])), i32(k))
-        weights = _load(context, builder, count, narrow, dtype, w, w_start)
-        zero, align = ir.Constant(gathered.type, None), dtype.bitwidth // 8
-        place = _vector(context, builder, count, dtype, total, context.get_constant(types.int64, 0))
-        product = builder.select(builder.fcmp_unordered("!=", gathered, zero), builder.fmul(weights, gathered), zero)
-        builder.store(builder.fadd(builder.load(place, align=align), product), place, align=align)
-        return context.get_dummy_value()
-
-    kinds = (size, total, w, types.int64, types.CPointer(dtype), indices, types.int64)
-    return types.void(*kinds), codegen
-
-
-@intrinsic(prefer_literal=True)
-def add_product(typingctx, size, total, a, a_start, x, x_start):
-    """total[k] += a[a_start + k] * x[x_start + k], k < size; x may be narrower."""
-    count, dtype = size.literal_value, total.dtype
-
-    def codegen(context, builder, signature, args):
-        _, total, a, a_start, x, x_start = args
-        place, align = _vector(context, builder, count, dtype, total, ir.IntType(64)(0)), dtype.bitwidth // 8
-        left = _load(context, builder, count, dtype, dtype, a, a_start)
-        right = _load(context, builder, count, signature.args[4].dtype, dtype, x, x_start)
-        new = builder.fadd(builder.load(place, align=align), builder.fmul(left, right))
-        builder.store(new, place, align=align)
-        return context.get_dummy_value()
-
-    return types.void(size, total, total, types.int64, x, types.int64), codegen
-
-
-@intrinsic(prefer_literal=True)
-def sum_vector(typingctx, size, a):
-    """Sum of a[:size], size a literal power of two, added in pairs: the order is fixed."""
-    count, dtype = size.literal_value, a.dtype
-
-    def codegen(context, builder, signature, args):
-        return _in_pairs(builder, _load(context, builder, count, dtype, dtype, args[1], ir.IntType(64)(0)))
-
-    return dtype(size, a), codegen
-
-
-def _in_pairs(builder, total):
-    while total.type.count > 1:
-        total = builder.fadd(*_halves(builder, total))
-    return builder.extract_element(total, ir.IntType(32)(0))
-
-
-def _halves(builder, value):
-    half = value.type.count // 2
-    index = ir.VectorType(ir.IntType(32), half)
-    return [
-        builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), ir.Constant(index, list(lanes)))
-        for lanes in (range(half), range(half, 2 * half))
-    ]
+PRED, INT32, UINT32 = 1, 4, 8  # XLA_FFI_DataType codes
+FROM_ZERO, UNSET = -1, -2  # how a result begins, besides as an argument
+_LOOPS = {}  # tag of a handler -> row loop, what it is compiled for
 
 
 @njit(error_model="numpy")
-def wrong_counts(frame, n_arguments, n_results, n_batch):
-    """Address of an error where the number of buffers or of batch axes is not what the handler was made for, else 0."""
-    if frame[ARGUMENTS - 2] != n_arguments or frame[RESULTS - 2] != n_results:
-        return new_error(frame[2], "brainsim.ops: wrong number of arguments or results")
-    if n_batch < 0 or n_batch > MAX_BATCH_AXES:
-        return new_error(frame[2], "brainsim.ops: at most 8 batch axes are supported; merge some before the call")
-    return 0
+def element(frame, side, i, n_batch, flat, n_trailing, dtype):
+    """Pointer to the part of buffer `i` that belongs to batch element `flat`."""
+    buf = buffer(frame, side, i)
+    size = 1
+    for axis in range(n_batch, n_batch + n_trailing):
+        size *= dim(buf, axis)
+    return at(buf[3], batch_index(frame, buf, n_batch, flat) * size, dtype)
 
 
 @njit(error_model="numpy")
-def wrong_factors(frame, n_batch, a_code, a_rank, b_code, b_rank, out_code, out_rank):
-    """True unless the two factors and the first result have their dtypes and ranks."""
-    return (
-        is_wrong(frame, ARGUMENTS, 0, a_code, n_batch + a_rank)
-        or is_wrong(frame, ARGUMENTS, 1, b_code, n_batch + b_rank)
-        or is_wrong(frame, RESULTS, 0, out_code, n_batch + out_rank)
-    )
-
-
-@njit(error_model="numpy")
-def clear(frame, dtype):
-    """Result 0 at zero."""
-    buf, size = buffer(frame, RESULTS, 0), 1
+def size_of(buf):
+    size = 1
     for axis in range(buf[4]):
         size *= dim(buf, axis)
-    out = at(buf[3], 0, dtype)
-    for i in range(size):
-        out[i] = dtype(0)
+    return size
 
 
 @njit(error_model="numpy", inline="always")
@@ -217,35 +55,25 @@ def any_set(bits, start, count, mask):
     return found != 0
 
 
-@njit(error_model="numpy")
-def add_row(count, out, at, weight, x, start):
-    """out[at : at + count] += weight * x[start : start + count]."""
-    i = 0
-    while i + 32 <= count:
-        add_scaled(32, out, at + i, weight, x, start + i)
-        i += 32
-    while i + 8 <= count:
-        add_scaled(8, out, at + i, weight, x, start + i)
-        i += 8
-    while i < count:
-        out[at + i] += weight * type(weight)(widen(x[start + i]))
-        i += 1
+# --- checks
 
 
 @njit(error_model="numpy")
-def dot_row(count, x, w, start):
-    """Sum of x[k] * w[start + k], k < count, in LANES partial sums added in pairs."""
-    total = on_stack(LANES, type(x[0]))
-    copy_vector(LANES, total, 0.0)
-    i = 0
-    while i + LANES <= count:
-        add_product(LANES, total, x, i, w, start + i)
-        i += LANES
-    rest = sum_vector(LANES, total)
-    while i < count:
-        rest += x[i] * type(rest)(widen(w[start + i]))
-        i += 1
-    return rest
+def refused(frame, n_batch, arguments, results):
+    """Address of an error where the frame is not what the handler was made for, else 0.
+
+    `arguments`, `results`: (XLA_FFI_DataType code, rank without batch axes) of every buffer.
+    """
+    if frame[ARGUMENTS - 2] != len(arguments) or frame[RESULTS - 2] != len(results):
+        return new_error(frame[2], "brainsim.ops: wrong number of arguments or results")
+    if n_batch < 0 or n_batch > MAX_BATCH_AXES:
+        return new_error(frame[2], "brainsim.ops: at most 8 batch axes are supported; merge some before the call")
+    wrong = False
+    for i in range(len(arguments)):
+        wrong |= is_wrong(frame, ARGUMENTS, i, arguments[i][0], n_batch + arguments[i][1])
+    for i in range(len(results)):
+        wrong |= is_wrong(frame, RESULTS, i, results[i][0], n_batch + results[i][1])
+    return wrong_buffer(frame) if wrong else 0
 
 
 @njit(error_model="numpy")
@@ -258,3 +86,79 @@ def outside(frame):
     return new_error(
         frame[2], "brainsim.ops: an edge points outside: indptr must lie in [0, n_edges], indices in [0, n_targets)"
     )
+
+
+# --- how a result begins
+
+
+@njit(error_model="numpy")
+def zero(out, start, end, dtype):
+    for k in range(start, end):
+        out[k] = dtype(0)
+
+
+@njit(error_model="numpy")
+def clear(frame, dtype):
+    """Result 0 at zero."""
+    buf = buffer(frame, RESULTS, 0)
+    zero(at(buf[3], 0, dtype), 0, size_of(buf), dtype)
+
+
+@njit(error_model="numpy")
+def start_from(frame, number, dtype):
+    """Result 0 holds an argument: nothing to do where XLA gave both the same memory, a copy where it did not."""
+    given, out = buffer(frame, ARGUMENTS, number), buffer(frame, RESULTS, 0)
+    if given[3] == out[3]:
+        return
+    source, target = at(given[3], 0, dtype), at(out[3], 0, dtype)
+    for i in range(size_of(out)):
+        target[i] = source[i]
+
+
+# --- the frame of a handler
+
+
+def row_loop(tag, frame, n_batch, flat):
+    """Calls the row loop of the handler with this tag, a constant: numba caches no code that closes over a function."""
+    raise NotImplementedError
+
+
+@overload(row_loop, prefer_literal=True)
+def _row_loop(tag, frame, n_batch, flat):
+    rows, kinds, constant = _LOOPS[tag.literal_value]
+    if constant is None:
+        return lambda tag, frame, n_batch, flat: rows(frame, n_batch, flat, kinds)
+    return lambda tag, frame, n_batch, flat: rows(frame, n_batch, flat, kinds, constant)
+
+
+def handler_of(rows, kinds, arguments, result, stamp, begin=FROM_ZERO, constant=None):
+    """A handler that checks its buffers and calls a row loop for every element of the batch.
+
+    Args:
+        rows: jitted, rows(frame, n_batch, flat, kinds), with a constant behind them where one is given: the work for
+            batch element `flat`; False where an edge points outside.
+        kinds: numpy scalar types and numbers that it is compiled for; the last is the type of the result.
+        arguments, result: (XLA_FFI_DataType code, rank without batch axes) of every argument, and of the one result.
+        stamp: (major, minor, tag) from `native.target`.
+        begin: how the result begins: FROM_ZERO, UNSET, or the number of the argument that it starts from.
+    """
+    (major, minor, tag), rank, dtype, results = stamp, result[1], kinds[-1], (result,)
+    _LOOPS[tag] = rows, kinds, constant
+
+    def handler(frame):
+        if answered_metadata_query(frame, major, minor):
+            return 0
+        n_batch = buffer(frame, RESULTS, 0)[4] - rank
+        error = refused(frame, n_batch, arguments, results)
+        if error != 0:
+            return error
+        if begin >= 0:
+            start_from(frame, begin, dtype)
+        elif begin == FROM_ZERO:
+            clear(frame, dtype)
+        for flat in range(batch_total(frame, n_batch)):
+            if not row_loop(tag, frame, n_batch, flat):
+                return outside(frame)
+        return 0
+
+    return handler

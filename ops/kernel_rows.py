@@ -7,82 +7,12 @@ a target outside stops the walk and becomes an error of the XLA call, never a re
 import numpy as np
 from numba import njit
 
-from .call_frame import (
-    ARGUMENTS,
-    RESULTS,
-    address_of,
-    at,
-    batch_index,
-    buffer,
-    dim,
-    is_wrong,
-    on_stack,
-    parallel_loop,
-    widen,
-)
+from .call_frame import ARGUMENTS, widen
+from .kernel_frame import INT32, PRED, element
 
-INT32, PRED = 4, 1  # XLA_FFI_DataType codes
 INDPTR, INDICES, DELAYS, STEP, ACTIVE = 2, 3, 4, 5, 6  # argument numbers of the graph
-FILL_TASKS, FILL_PARALLEL = 16, 1 << 17  # values from which clearing on several threads pays
+GRAPH = ((INT32, 1), (INT32, 1), (INT32, 1), (INT32, 0), (PRED, 1))  # their dtype codes and ranks
 CHUNK = 64  # edges whose targets are worked out together
-
-
-@njit(error_model="numpy")
-def graph_is_wrong(frame, n_batch):
-    """True unless the five arrays of the graph have their dtypes and ranks."""
-    return (
-        is_wrong(frame, ARGUMENTS, INDPTR, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, INDICES, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, DELAYS, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, STEP, INT32, n_batch)
-        or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1)
-    )
-
-
-@njit(error_model="numpy")
-def element(frame, side, i, n_batch, flat, n_trailing, dtype):
-    """Pointer to the part of buffer `i` that belongs to batch element `flat`."""
-    buf = buffer(frame, side, i)
-    size = 1
-    for axis in range(n_batch, n_batch + n_trailing):
-        size *= dim(buf, axis)
-    return at(buf[3], batch_index(frame, buf, n_batch, flat) * size, dtype)
-
-
-@njit(error_model="numpy")
-def size_of(buf):
-    size = 1
-    for axis in range(buf[4]):
-        size *= dim(buf, axis)
-    return size
-
-
-@njit(error_model="numpy")
-def fill_part(context, i, kinds):
-    """Task of `fill_zero`."""
-    (dtype,) = kinds
-    words = at(context, 0, np.int64)
-    out, size = at(words[0], 0, dtype), words[1]
-    for k in range(size * i // FILL_TASKS, size * (i + 1) // FILL_TASKS):
-        out[k] = dtype(0)
-
-
-fill_loop = parallel_loop(fill_part)
-
-
-@njit(error_model="numpy")
-def fill_zero(frame, dtype):
-    """Result 0 at zero."""
-    buf = buffer(frame, RESULTS, 0)
-    size = size_of(buf)
-    if size >= FILL_PARALLEL:
-        words = on_stack(2, np.int64)
-        words[0], words[1] = buf[3], size
-        fill_loop(frame, address_of(words), FILL_TASKS, (dtype,))
-        return
-    out = at(buf[3], 0, dtype)
-    for i in range(size):
-        out[i] = dtype(0)
 
 
 @njit(error_model="numpy")

@@ -5,8 +5,10 @@ on the calling thread, as fast as memory. Delivery is split by target blocks: a 
 blocks, so every target sums in the order of parts and sources, whatever the number of blocks and threads.
 """
 
+import llvmlite.ir as ir
 import numpy as np
-from numba import cfunc, njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 from .call_frame import (
     ARGUMENTS,
@@ -24,11 +26,14 @@ from .call_frame import (
     prefetch,
     threads_of,
 )
-from .kernel_rows import CHUNK, INT32, PRED, scatter_row, size_of
-from .kernels import PARALLEL, SIGNATURE, any_set, start_from_ring
+from .kernel_frame import INT32, PRED, any_set, size_of, start_from, wrong_buffer
+from .kernel_rows import CHUNK, scatter_row
+from .kernels import PARALLEL
 
 COARSE, BLOCK = 1024, 64  # spikes tested at once, and where one is found
+WIDE = 64  # bytes tested at once
 PIECE = 512  # edges of a row that a task walks at least, where targets are far apart
+AHEAD = 4  # rows: about the latency of memory
 REUSE = 4  # events per ring value, as a divisor: 16 float32 share a line, so a line is met 4 times
 # Arguments of `deliver_list`.
 IDS, COUNTS, ROW, WEIGHTS, PARTS, INDPTR, INDICES, DELAYS, STEP, RING = range(10)
@@ -56,18 +61,44 @@ def list_spikes(bits, n, mask, ids, capacity):
     return found
 
 
+@intrinsic
+def byte_mask(typingctx, cells, first):
+    """Bit k is set where cells[first + k] is not zero, k < 64: one or two instructions on wide registers."""
+
+    def codegen(context, builder, signature, args):
+        lanes, word = ir.VectorType(ir.IntType(8), WIDE), ir.IntType(WIDE)
+        place = builder.bitcast(builder.gep(args[0], [args[1]]), lanes.as_pointer())
+        return builder.bitcast(builder.icmp_unsigned("!=", builder.load(place, align=1), ir.Constant(lanes, None)), word)
+
+    return types.uint64(cells, types.int64), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, word):
+    """Number of the lowest bit that is set; there is one."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), codegen
+
+
 @njit(error_model="numpy")
 def list_bools(address, n, ids, capacity):
-    """The same for one byte per cell, eight of them in a word."""
-    found, words, cells = 0, at(address, 0, np.int64), at(address, 0, np.uint8)
-    for word in range(n // 8 + 1):
-        if 8 * word + 8 <= n and words[word] == 0:
-            continue
-        for i in range(8 * word, min(8 * word + 8, n)):
-            if cells[i] != 0:
-                if found < capacity:
-                    ids[found] = np.int32(i)
-                found += 1
+    """The same for one byte per cell."""
+    found, cells = 0, at(address, 0, np.uint8)
+    for first in range(0, n - WIDE + 1, WIDE):
+        word = byte_mask(cells, first)
+        while word != 0:
+            if found < capacity:
+                ids[found] = np.int32(first + lowest_bit(word))
+            found += 1
+            word &= word - np.uint64(1)
+    for i in range(n // WIDE * WIDE, n):
+        if cells[i] != 0:
+            if found < capacity:
+                ids[found] = np.int32(i)
+            found += 1
     return found
 
 
@@ -78,15 +109,10 @@ def list_any(address, n, code, bits_type, mask, ids, capacity):
     return list_spikes(at(address, 0, bits_type), n, mask, ids, capacity)
 
 
-@njit(error_model="numpy")
-def wrong_buffer(frame):
-    return new_error(frame[2], "brainsim.ops: a buffer has another dtype or rank than the operator was compiled for")
-
-
-def compact_handler(code, bits_type, mask, major, minor, tag):
+def compact(first, major, minor, tag):
     """Handler of `compact`: spikes -> ids, count, overflow, total."""
+    code, _, bits_type, mask = first
 
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
     def handler(frame):
         if answered_metadata_query(frame, major, minor) or tag == 0:
             return 0
@@ -118,10 +144,10 @@ def keep(frame, side_number):
             new[i] = old[i]
 
 
-def push_list_handler(code, bits_type, mask, major, minor, tag):
+def push_list(first, major, minor, tag):
     """Handler of `push_list`: history of ids, counts, spikes, step -> history, counts."""
+    code, _, bits_type, mask = first
 
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
     def handler(frame):
         if answered_metadata_query(frame, major, minor) or tag == 0:
             return 0
@@ -144,10 +170,10 @@ def push_list_handler(code, bits_type, mask, major, minor, tag):
     return handler
 
 
-def append_list_handler(code, bits_type, mask, major, minor, tag):
+def append_list(first, major, minor, tag):
     """Handler of `append_list`: ids, fill, spikes -> ids, fill."""
+    code, _, bits_type, mask = first
 
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
     def handler(frame):
         if answered_metadata_query(frame, major, minor) or tag == 0:
             return 0
@@ -231,8 +257,8 @@ def deliver_part(context, i, kinds):
             if row < 0 or row >= n_rows:
                 words[FAILED] = 1
                 return
-            if k + 1 < k_end:
-                fetch(ids, k + 1, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step)
+            if k + AHEAD < k_end:
+                fetch(ids, k + AHEAD, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step)
             lo, hi = np.int64(indptr[row * n_blocks + start]), np.int64(indptr[row * n_blocks + end])
             if (
                 lo < 0
@@ -247,7 +273,7 @@ def deliver_part(context, i, kinds):
 
 @njit(error_model="numpy")
 def fetch(ids, k, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step):
-    """Ask for the first edges of the next row: the processor foresees lines within a row, not where the next starts."""
+    """Ask for the first edges of a row to come: the processor foresees lines within a row, not where the next starts."""
     row = np.int64(ids[k]) + shift
     if row < 0 or row >= n_rows:
         return
@@ -306,18 +332,17 @@ def refused_list(frame, w_code, out_code):
     return 0
 
 
-def deliver_list_handler(codes, w_type, out_type, major, minor, tag):
+def deliver_list(first, out, major, minor, tag):
     """Handler of `deliver_list`; its attribute is the number of blocks."""
-    w_code, out_code = codes
+    (w_code, w_type, *_), (out_code, out_type, *_) = first, out
 
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
     def handler(frame):
         if answered_metadata_query(frame, major, minor) or tag == 0:
             return 0
         error = refused_list(frame, w_code, out_code)
         if error != 0:
             return error
-        start_from_ring(frame, RING, out_type)
+        start_from(frame, RING, out_type)
         n_blocks = at(at(at(frame[20], 0, np.int64)[0], 0, np.int64)[1], 0, np.int64)[0]
         words = on_stack(N_WORDS, np.int64)
         tasks = tasks_for(frame, n_blocks) if n_blocks > 1 else 1

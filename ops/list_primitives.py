@@ -13,7 +13,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from . import dispatch, native
-from .primitives import deliver_p, outer_p
+from .primitives import EDGES
+from .rules import define_impl, define_lowering, is_zero
 
 compact_p = Primitive("brainsim_compact")  # spikes -> ids, count, overflow, total
 push_list_p = Primitive("brainsim_push_list")  # (ids, counts, spikes, step) -> ids, counts
@@ -77,7 +78,7 @@ def append_list(ids, fill, spikes, *, backend):
 
 def deliver_list(*operands, n_blocks, backend):
     w, ring = operands[WEIGHTS], operands[RING]
-    return deliver_p.bind(_mask(operands, n_blocks), w, *_graph(operands), ring, backend=backend)
+    return EDGES.deliver(_mask(operands, n_blocks), w, *_graph(operands), ring=ring, backend=backend)
 
 
 def _graph(operands):
@@ -107,16 +108,12 @@ def _no_derivative(primitive, primals, tangents, **params):
     return results, [ad.Zero(jax.typeof(r).to_tangent_aval()) for r in results]
 
 
-def _is_zero(tangent):
-    return type(tangent) is ad.Zero or tangent.dtype == jax.dtypes.float0
-
-
 def _deliver_list_jvp(primals, tangents, **params):
     result, dw, total = deliver_list_p.bind(*primals, **params), tangents[WEIGHTS], tangents[RING]
-    if not _is_zero(dw):
-        total = jnp.zeros_like(primals[RING]) if _is_zero(total) else total
+    if not is_zero(dw):
+        total = jnp.zeros_like(primals[RING]) if is_zero(total) else total
         total = deliver_list_p.bind(*primals[:WEIGHTS], dw, *primals[WEIGHTS + 1 : RING], total, **params)
-    return result, ad.Zero(jax.typeof(result).to_tangent_aval()) if _is_zero(total) else total
+    return result, ad.Zero(jax.typeof(result).to_tangent_aval()) if is_zero(total) else total
 
 
 def _deliver_list_transpose(ct, *operands, n_blocks, backend):
@@ -128,8 +125,8 @@ def _deliver_list_transpose(ct, *operands, n_blocks, backend):
         cts[RING] = ct
     if ad.is_undefined_primal(w):
         known = (*operands[:RING], ct)
-        n_weights, graph = w.aval.shape[0], _graph(known)
-        g = outer_p.bind(_mask(known, n_blocks), ct, *graph, n_weights=n_weights, batch=(), backend=backend)
+        factors, kind = (_mask(known, n_blocks), ct), dict(shape=w.aval.shape, dtype=ct.dtype, backend=backend)
+        g = EDGES.bind("outer", *factors, *_graph(known), **kind)
         cts[WEIGHTS] = g.astype(w.aval.dtype)
     return cts
 
@@ -143,39 +140,33 @@ def _batch_rule(form, operands, dims, **params):
 # --- lowering
 
 
-def _lower_native(primitive, ctx, *operands, n_blocks=None, **params):
-    dtype = lambda i: ctx.avals_in[i].dtype.name
-    if primitive is compact_p:
-        return native.call("compact", (dtype(0),), None, ctx, *operands)
-    if primitive is push_list_p:
-        return native.call("push_list", (dtype(2),), {0: 0, 1: 1}, ctx, *operands)
-    if primitive is append_list_p:
-        return native.call("append_list", (dtype(2),), {0: 0}, ctx, *operands)
-    return native.call("deliver_list", (dtype(WEIGHTS), dtype(RING)), {RING: 0}, ctx, *operands, n_blocks=n_blocks)
+# operands whose dtypes the handler is made for, operand -> result with the same memory
+NATIVE = {
+    compact_p: ((0,), {}),
+    push_list_p: ((2,), {0: 0, 1: 1}),
+    append_list_p: ((2,), {0: 0}),
+    deliver_list_p: ((WEIGHTS, RING), {RING: 0}),
+}
 
 
 def _lower(primitive, form, platform, ctx, *operands, backend, **params):
     chosen = dispatch.resolve(backend, platform)
     if chosen == "native":
-        return _lower_native(primitive, ctx, *operands, **params)
+        typed, aliases = NATIVE[primitive]
+        kind = dict(dtypes=[ctx.avals_in[i].dtype.name for i in typed], aliases=aliases)
+        attributes = params if primitive is deliver_list_p else {}
+        return native.lower("list_kernels", form.__name__, ctx, *operands, **kind, **attributes)
     backend = chosen if primitive is not deliver_list_p else backend  # `deliver` makes a choice of its own
     form = functools.partial(form, **params, backend=backend)
     return mlir.lower_fun(form, multiple_results=primitive.multiple_results)(ctx, *operands)
 
 
-@functools.cache
-def _compiled(primitive, params):
-    return jax.jit(functools.partial(primitive.bind, **dict(params)))
-
-
 def _define(primitive, form, shape, jvp):
     primitive.def_abstract_eval(shape)
-    primitive.def_impl(lambda *operands, **params: _compiled(primitive, tuple(params.items()))(*operands))
+    define_impl(primitive)
     ad.primitive_jvps[primitive] = jvp
     batching.primitive_batchers[primitive] = functools.partial(_batch_rule, form)
-    mlir.register_lowering(primitive, functools.partial(_lower, primitive, form, "other"))
-    for platform in ("cpu", *dispatch.GPUS):
-        mlir.register_lowering(primitive, functools.partial(_lower, primitive, form, platform), platform=platform)
+    define_lowering(primitive, functools.partial(_lower, primitive, form), "cpu", *dispatch.GPUS)
 
 
 compact_p.multiple_results = push_list_p.multiple_results = append_list_p.multiple_results = True

@@ -71,6 +71,12 @@ def push_list(history_ids, counts, spikes, step, *, backend=None):
 
     Raises:
         ValueError: a shape or dtype does not fit (while tracing).
+
+    >>> import jax.numpy as jnp
+    >>> ids, counts = jnp.zeros((2, 3), jnp.int32), jnp.zeros(2, jnp.int32)
+    >>> push_list(ids, counts, jnp.array([False, True, True]), 5)  # row 5 % 2
+    (Array([[0, 0, 0],
+           [1, 2, 0]], dtype=int32), Array([0, 2], dtype=int32))
     """
     what = "push_list"
     history_ids = arguments.array(what, "history_ids", history_ids, ("int32",), 2)
@@ -96,6 +102,10 @@ def append_list(ids, fill, spikes, *, backend=None):
 
     Raises:
         ValueError: a shape or dtype does not fit (while tracing).
+
+    >>> import jax.numpy as jnp
+    >>> append_list(jnp.array([7, 0, 0], jnp.int32), jnp.int32(1), jnp.array([True, False, True]))
+    (Array([7, 0, 2], dtype=int32), Array(3, dtype=int32))
     """
     what = "append_list"
     ids, fill = arguments.array(what, "ids", ids, ("int32",), 1), arguments.array(what, "fill", fill, ("int32",), 0)
@@ -135,6 +145,14 @@ def deliver_list(
         ValueError: a shape or dtype does not fit (while tracing).
         jax.errors.JaxRuntimeError: count is larger than capacity, the ids do not ascend, or a part or an edge points
             outside (native form only; the others drop it).
+
+    >>> import jax.numpy as jnp
+    >>> indptr, targets, delays = (jnp.array(a, jnp.int32) for a in ([0, 2, 3], [0, 1, 1], [1, 1, 0]))
+    >>> parts = jnp.array([[0, 2, 0]], jnp.int32)  # sources 0 and 1 have rows 0 and 1
+    >>> spikes = compact(jnp.array([True, False]))
+    >>> deliver_list(jnp.zeros((2, 2)), spikes.ids, spikes.count, 0.5, parts, indptr, targets, delays, 2)  # slot 3 % 2
+    Array([[0. , 0. ],
+           [0.5, 0.5]], dtype=float32)
     """
     what = "deliver_list"
     ring, (ids, count, row) = arguments.ring_of(what, ring), _listed(what, ids, count, row)

@@ -1,10 +1,14 @@
-"""Native CPU form: compiles, registers and lowers to the numba handlers of `kernels.py`. Imports numba on first use."""
+"""Native CPU handlers: compiled, cached on disk, and registered with XLA's FFI. Imports numba when first used.
+
+The machine code of a handler comes from one of two sources: a factory in a `*_kernels.py`, compiled by numba
+(`target`), or LLVM IR that was emitted for one kernel (`register`, called by `emit.py`).
+"""
 
 import ctypes
 import functools
 import hashlib
+import importlib
 import re
-import sys
 import threading
 from pathlib import Path
 
@@ -14,15 +18,16 @@ import numpy as np
 from . import parallel
 
 # dtype name -> (XLA_FFI_DataType code, numba scalar type, unsigned type of that size, bits that make it non-zero)
-_STORED = {
+STORED = {
     "bool": (1, np.uint8, np.uint8, 0xFF),
     "float32": (11, np.float32, np.uint32, 0x7FFFFFFF),
     "float64": (12, np.float64, np.uint64, 0x7FFFFFFFFFFFFFFF),
     "bfloat16": (16, np.uint16, np.uint16, 0x7FFF),
 }
+IMPORTS = re.compile(r"^from \.(\w*) import (\([^)]*\)|[^#\n]*)", re.MULTILINE)
 
-
-_SOURCES = ("call_frame.py", "kernel_rows.py", "kernels.py", "list_kernels.py", "parallel.py")
+_LOCK = threading.Lock()
+_HANDLERS = {}  # name -> owner of the machine code: XLA holds bare addresses, so it must live as long as the process
 
 
 @functools.cache
@@ -51,94 +56,87 @@ def api_version() -> tuple[int, int]:
     return int(found[0][1]), int(found[1][1])
 
 
-@functools.cache
-def _tag() -> int:
-    """Number that changes with the sources: numba's own stamp sees only the file of the handler."""
-    folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in _SOURCES)
-    return int(hashlib.sha256(text).hexdigest()[:12], 16) + 1
-
-
-def _compiled(make, *spec):
-    """A handler from its factory; compiled anew in every process where numba finds no folder for its cache."""
-    from numba import cfunc
-
-    parallel.address()  # the handlers call it by name
-    try:
-        return make(*spec, *api_version(), _tag())
-    except RuntimeError as problem:
-        if "cache" not in str(problem):
-            raise
-    module = sys.modules[make.__module__]
-    module.cfunc = functools.partial(_uncached, cfunc)
-    try:
-        return make(*spec, *api_version(), _tag())
-    finally:
-        module.cfunc = cfunc
-
-
-def _uncached(cfunc, signature, cache, **options):
-    return cfunc(signature, **options)
-
-
-def target(operator: str, *dtypes: str) -> str:
-    """Name of the registered FFI target of an operator for the dtypes that its buffers may have."""
-    name = "_".join(("brainsim", operator, *dtypes))
+def register(name: str, source) -> str:
+    """Register an FFI target once. `source()` returns (owner of the machine code, address of the handler)."""
     with _LOCK:  # numba compiles one function at a time, and a name is registered once
         if name not in _HANDLERS:
-            _HANDLERS[name] = _register(name, operator, dtypes)
+            owner, address = source()
+            capsule = ctypes.pythonapi.PyCapsule_New
+            capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+            jax.ffi.register_ffi_target(name, capsule(address, None, None), platform="cpu", api_version=1)
+            _HANDLERS[name] = owner
     return name
 
 
-def _register(name, operator, dtypes):
-    handler = _of_list(operator, *dtypes) if operator in _LISTS else _of_vector(operator, *dtypes)
-    capsule = ctypes.pythonapi.PyCapsule_New
-    capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-    jax.ffi.register_ffi_target(name, capsule(handler.address, None, None), platform="cpu", api_version=1)
-    return handler
+def target(module: str, operator: str, dtypes=(), extra=()) -> str:
+    """Name of the registered FFI target of an operator for the dtypes that its buffers may have.
+
+    The factory of that name in `module` takes what `STORED` says of every dtype, then `extra` (ints), then the version
+    of the FFI and a number that stands for its name and sources; it returns the handler as a Python function of the
+    call frame. Its closure may hold what numba can hash: numbers and numpy scalar types, but no jitted function.
+    """
+    name = "_".join(("brainsim", operator, *dtypes, *map(str, extra)))
+    spec = *(STORED[d] for d in dtypes), *extra
+
+    def compiled():
+        handler = _compiled(name, module, operator, spec)
+        return handler, handler.address
+
+    return register(name, compiled)
 
 
-def _of_vector(operator, first, second, out):
-    """Handler of a primitive of `primitives.py` for the dtypes of its two factors and its result."""
-    from . import kernels
+def _compiled(name, module, operator, spec):
+    """A handler from its factory; compiled anew in every process where numba finds no folder for its cache."""
+    from numba import cfunc, types
 
-    a_code, a_type, a_bits, a_mask = _STORED[first]
-    b_code, b_type, _, _ = _STORED[second]
-    out_code, out_type, _, _ = _STORED[out]
-    if operator in ("scatter", "deliver"):
-        spec = ((a_code, b_code, out_code), a_type, a_bits, a_mask, b_type, out_type, operator == "deliver")
-        return _compiled(kernels.scatter_handler, *spec)
-    if operator == "gather":
-        return _compiled(kernels.gather_handler, (out_code, b_code), b_type, out_type)
-    return _compiled(kernels.outer_handler, (a_code, out_code), a_type, a_bits, a_mask, out_type)
-
-
-_LISTS = ("compact", "push_list", "append_list", "deliver_list")
-
-
-def _of_list(operator, first, out=None):
-    """Handler of a primitive of `list_primitives.py` for the dtype of its spikes, or of its weights and its ring."""
-    from . import list_kernels
-
-    code, stored, bits, mask = _STORED[first]
-    if operator == "deliver_list":
-        out_code, out_type, _, _ = _STORED[out]
-        return _compiled(list_kernels.deliver_list_handler, (code, out_code), stored, out_type)
-    return _compiled(getattr(list_kernels, f"{operator}_handler"), code, bits, mask)
+    parallel.address()  # the handlers call it by name
+    make = getattr(importlib.import_module(f".{module}", __package__), operator)
+    function = make(*spec, *api_version(), _tag(name, module))
+    # Part of the names of its files in numba's cache, which does not guard a file against two processes that compile
+    # different functions into it.
+    function.__qualname__ = name
+    compile_with = functools.partial(cfunc, types.intp(types.CPointer(types.int64)), error_model="numpy")
+    try:
+        return compile_with(cache=True)(function)
+    except RuntimeError as problem:
+        if "cache" not in str(problem):
+            raise
+    return compile_with()(function)
 
 
-_LOCK = threading.Lock()
-_HANDLERS = {}  # XLA holds bare addresses: the compiled code must live as long as the process
+def _tag(name, module) -> int:
+    """Number of a handler that changes with its sources: numba's own stamp sees only the file of the handler."""
+    text = name + "".join(_text(file) for file in sorted(_sources(module)))
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) + 1
 
 
-def lower(operator: str, ctx, *operands):
-    """MLIR of one call; `deliver` gives its ring (operand 7) and its result the same memory."""
-    dtypes = ctx.avals_in[0].dtype.name, ctx.avals_in[1].dtype.name, ctx.avals_out[0].dtype.name
-    return call(operator, dtypes, {7: 0} if operator == "deliver" else None, ctx, *operands)
+def _sources(module):
+    """Names of the files of this folder that a module is made of: its own and those that it imports."""
+    found, left = set(), [module]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            for parent, names in IMPORTS.findall(_text(name)):
+                left += [parent] if parent else re.findall(r"(\w+)(?: as \w+)?", names)
+    return found
 
 
-def call(operator: str, dtypes, aliases, ctx, *operands, **attributes):
-    """MLIR of one call of a handler; `aliases`: operand number -> number of the result with the same memory."""
+@functools.cache
+def _text(module) -> str:
+    return (Path(__file__).parent / f"{module}.py").read_text()
+
+
+def lower(module, operator, ctx, *operands, dtypes=None, extra=(), aliases=None, **attributes):
+    """MLIR of one call of a handler.
+
+    Args:
+        dtypes: names of the dtypes that the handler is made for; default: of two operands and the first result.
+        aliases: operand number -> number of the result with the same memory.
+        attributes: ints that the handler reads from its call frame.
+    """
+    if dtypes is None:
+        dtypes = (*(a.dtype.name for a in ctx.avals_in[:2]), ctx.avals_out[0].dtype.name)
     attributes = {name: np.int64(value) for name, value in attributes.items()}
-    name = target(operator, *dtypes)
+    name = target(module, operator, dtypes, tuple(extra))
     return jax.ffi.ffi_lowering(name, operand_output_aliases=aliases)(ctx, *operands, **attributes)

@@ -1,15 +1,19 @@
-"""Inverse of the normal distribution function by table, in integers: the same bits on every machine.
+"""Inverse of the normal distribution function by tables, in integers: the same bits on every machine.
 
-A random integer u of m = 31 (float32) or 63 (float64) bits stands for the upper tail probability p = (u + 1/2) /
-2**(m+1), and a further bit for the sign. The exponent and the leading 5 bits of u + 1/2 as a float choose a cell of
-the table (32 cells in every octave of p), the next 16 (32) bits are the place t in the cell, and a polynomial of
-degree 2 (4) in t, in unsigned fixed point, gives |z|. Products of integers are exact and no float product enters a
-sum, so no compiler can change a bit by contracting, reassociating or vectorising.
+float32. The odd integer s = word | 1, with sign, stands for the tail probability p = |s| / 2**32. Exponent and two
+leading bits of s as a float choose a cell (four in every octave of p), the next 16 bits are the place t in it, and
+|z| = c0 + (c1 t + c2 t**2 + c3 t**3 + c4 t**4) 2**-33 with t and its powers as signed integers of 16 bits: three words
+of table per cell. Three tables of 32 words hold all cells with p > 2**-9 and fit into registers.
+float64. A random integer u of 63 bits stands for p = (u + 1/2) / 2**64, a further bit for the sign; 32 cells in every
+octave, 32 bits of t, degree 4, in unsigned fixed point.
 
-float32, summed over all 2**32 words: the distribution function is within 2.3e-7 of the normal one (1e9 numbers show
-4e-5), the mean is 0, the variance 1 + 1.3e-7, the fourth, sixth and eighth moments are off by 1.2e-7, 1e-8 and 9e-7
-(relative), P(|z| > x) by 4e-7 for x to 4, 8e-6 at 4.5, 1.3e-4 at 5, 6 % at 6, where it counts 4 words; |z| reaches
-6.34. float64: quantiles are within 3e-11, |z| reaches 9.16.
+Products of integers are exact, and the only float product that enters a sum is one by a power of two: no compiler can
+change a bit by contracting, reassociating or vectorising.
+
+float32, summed over all 2**32 words: the distribution function is within 7.6e-7 of the normal one (1e9 numbers show
+4e-5), the mean is 0, the variance 1 + 2.4e-8, the fourth, sixth and eighth moments are off by 3e-8, 2.3e-7 and 1.7e-6
+(relative), P(|z| > x) by 1.4e-6 for x to 3, 8e-6 at 4, 7e-4 at 5, 6 % at 6, where it counts 4 words; |z| reaches 6.23.
+float64: quantiles are within 3e-11, |z| reaches 9.16.
 """
 
 import functools
@@ -18,18 +22,69 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-CELL_BITS = 5
-CELLS = 1 << CELL_BITS
-POINT32, POINT64 = 28, 59  # |z| is an integer times 2**-POINT
-# float32: t has 16 bits, the slope counts 2**-21, the curvature 2**-27
-SLOPE32, CURVE32 = 21, 27
-CURVE_SHIFT32 = 16 + CURVE32 - SLOPE32
-SHIFT32 = 16 + SLOPE32 - POINT32
-# float64: t has 32 bits, coefficients of t, t**2 ... count 2**-37, 2**-42, 2**-47, 2**-52
+OCTAVES, CELLS = 32, 4  # float32
+NEAR = 32  # the last cells, those of p > 2**-9
+POINT = 33  # the polynomial counts 2**-POINT
+# maps |s| in [2**23, 2**31) to [2, 512): bit 30 of the float tells those, and cell = bits 21 ... 29 less an offset;
+# the factor is below a power of two by half a unit in the last place, so that no |s| reaches 512
+SCALE = float(np.float32(2.0**-22 * (1 - 2.0**-24)))
+CELL_SHIFT, PLACE_SHIFT, HALF = 21, 5, 1 << 15
+FIRST = 104 * CELLS  # exponent of the smallest |s| times SCALE
+CELL_BITS = 5  # float64, from here on
+POINT64 = 59  # |z| is an integer times 2**-POINT64
+# t has 32 bits, coefficients of t, t**2 ... count 2**-37, 2**-42, 2**-47, 2**-52
 SLOPE64, STEP64 = 37, 5
 TERM_SHIFT64 = 32 + STEP64
 SHIFT64 = 32 + SLOPE64 - POINT64
-OFFSET32, OFFSET64 = 126 << CELL_BITS, 1022 << CELL_BITS  # exponent and cell bits of the float 1/2
+OFFSET64 = 1022 << CELL_BITS  # exponent and cell bits of the float 1/2
+
+
+def powers(t):
+    """t, t**2, t**3, t**4 of signed integers of 16 bits, the powers divided by 2**16, 2**32, 2**48 on the way."""
+    second = t * t >> 16
+    return t, second, t * second >> 16, second * second >> 16
+
+
+def _fitted(quantile, start, width):
+    """c0 and the integers c1 ... c4 of the cell that begins at p = start.
+
+    Each integer is rounded in turn and the free coefficients are fitted again, so that they take up its rounding.
+    """
+    n = 32
+    t = np.rint(32767.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n) - 0.5).astype(np.int64)
+    # 33 of the 64 floats of a place remain on the average, for SCALE takes one unit
+    p = start + width * (t + HALF + 33 / 64) / 2**16
+    left = np.array([-quantile(x) for x in p.tolist()]) * 2.0**POINT
+    terms, found = np.stack(powers(t)).astype(np.float64), {}
+    for i in (0, 2, 1, 3):
+        free = [j for j in range(4) if j not in found]
+        columns = np.stack([np.ones(n), *terms[free]], 1)
+        size = np.abs(columns).max(0)
+        fit = np.linalg.lstsq(columns / size, left, rcond=None)[0] / size
+        found[i] = int(np.rint(fit[1 + free.index(i)]))
+        left = left - found[i] * terms[i]
+    return (left.max() + left.min()) / 2 * 2.0**-POINT, *(found[i] for i in range(4))
+
+
+@functools.cache
+def table32() -> np.ndarray:
+    """(128, 4) uint32: the float32 c0, c2 << 16 | c1, c4 << 16 | c3, 0; c1 ... c4 are signed."""
+    from statistics import NormalDist
+
+    quantile, rows = NormalDist().inv_cdf, []
+    for octave in range(OCTAVES):
+        width = 2.0 ** (octave - 33) / CELLS
+        rows += [_fitted(quantile, 2.0 ** (octave - 33) + i * width, width) for i in range(CELLS)]
+    start = np.array([row[0] for row in rows], np.float32).view(np.uint32)
+    c = np.array([row[1:] for row in rows])
+    assert np.abs(c).max() < HALF and np.abs(c).sum(0).max() < 2**31
+    c = c.astype(np.int16).view(np.uint16).astype(np.uint32)
+    return np.stack([start, c[:, 1] << 16 | c[:, 0], c[:, 3] << 16 | c[:, 2], np.zeros_like(start)], 1)
+
+
+def packed32() -> np.ndarray:
+    """The three columns of the last NEAR cells, then `table32`, as one uint32 array for the native form."""
+    return np.concatenate([table32()[-NEAR:, :3].T.reshape(-1), table32().reshape(-1)])
 
 
 def _coefficients(octaves, degree):
@@ -42,29 +97,10 @@ def _coefficients(octaves, degree):
     cells = []
     for octave in range(octaves):
         scale = 2.0 ** (octave - octaves - 1)  # p at the start of the octave; the last one ends at 1/2
-        p = scale * (1 + (np.arange(CELLS)[:, None] + t) / CELLS)
+        p = scale * (1 + (np.arange(1 << CELL_BITS)[:, None] + t) / (1 << CELL_BITS))
         cells.append([[-quantile(x) for x in row] for row in p.tolist()])
     made = np.array(cells).reshape(-1, degree + 1) @ solve.T
     return made * (-1.0) ** np.arange(degree + 1)
-
-
-@functools.cache
-def table32() -> np.ndarray:
-    """(32 * 32 + 1, 2) uint32: c0, and slope << 16 | curvature; the last cell is p = 1/2."""
-    c0, slope, curve = _coefficients(32, 2).T
-    t = np.arange(0, 65536, 64) + 32
-    curve_int = np.rint(curve * 2.0**CURVE32).astype(np.int64)
-    bent = curve_int[:, None] * t >> CURVE_SHIFT32
-    # slope and start are fitted to what the truncating shifts leave
-    weight = (t / 65536.0) ** 2
-    wanted = (slope[:, None] - curve[:, None] * (t / 65536.0)) * 2.0**SLOPE32 + bent + 0.5
-    slope_int = np.rint((wanted * weight).sum(1) / weight.sum()).astype(np.int64)
-    fall = (slope_int[:, None] - bent) * t >> SHIFT32
-    true = c0[:, None] - t / 65536.0 * (slope[:, None] - t / 65536.0 * curve[:, None])
-    start = np.rint((true * 2.0**POINT32 + fall).mean(1)).astype(np.int64)
-    assert slope_int.min() >= curve_int.max() >> 6 and slope_int.max() < 65536 and 0 <= curve_int.min()
-    table = np.stack([start, slope_int << 16 | curve_int], 1)
-    return np.concatenate([table, [[0, 0]]]).astype(np.uint32)
 
 
 @functools.cache
@@ -82,17 +118,17 @@ def table64() -> np.ndarray:
 
 def normal32(word):
     """Standard normal numbers (float32) from words of 32 bits (uint32), of any shape."""
-    table = jnp.asarray(table32())
-    u = (word & jnp.uint32(0x7FFFFFFF)).astype(jnp.int32).astype(jnp.float32) + np.float32(0.5)
-    place = lax.bitcast_convert_type(u, jnp.uint32)
-    cell = (place >> jnp.uint32(23 - CELL_BITS)) - jnp.uint32(OFFSET32)
-    t = (place >> jnp.uint32(7 - CELL_BITS)) & jnp.uint32(0xFFFF)
-    entry = table[cell.astype(jnp.int32)]
-    start, bent = entry[..., 0], entry[..., 1]
-    slope = (bent >> jnp.uint32(16)) - ((bent & jnp.uint32(0xFFFF)) * t >> jnp.uint32(CURVE_SHIFT32))
-    z = (start - (slope * t >> jnp.uint32(SHIFT32))).astype(jnp.int32).astype(jnp.float32) * np.float32(2.0**-POINT32)
-    sign = word & jnp.uint32(0x80000000)
-    return lax.bitcast_convert_type(lax.bitcast_convert_type(z, jnp.uint32) ^ sign, jnp.float32)
+    table, n, i = jnp.asarray(table32()), jnp.uint32, jnp.int32
+    odd = lax.bitcast_convert_type(word | n(1), i)
+    place = lax.bitcast_convert_type(odd.astype(jnp.float32) * np.float32(SCALE), n)
+    t = ((place >> n(PLACE_SHIFT)) & n(0xFFFF)).astype(i) - i(HALF)
+    entry = table[((place >> n(CELL_SHIFT)) & n(0x3FF)).astype(i) - i(FIRST)]
+    c21, c43 = (lax.bitcast_convert_type(entry[..., k], i) for k in (1, 2))
+    c = (c21 << i(16)) >> i(16), c21 >> i(16), (c43 << i(16)) >> i(16), c43 >> i(16)
+    total = functools.reduce(jnp.add, (a * b for a, b in zip(c, powers(t))))
+    z = lax.bitcast_convert_type(entry[..., 0], jnp.float32) + total.astype(jnp.float32) * np.float32(2.0**-POINT)
+    sign = word & n(0x80000000)
+    return lax.bitcast_convert_type(lax.bitcast_convert_type(z, n) ^ sign, jnp.float32)
 
 
 def normal64(high, low):

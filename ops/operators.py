@@ -9,7 +9,7 @@ import numpy as np
 
 from . import arguments, dispatch
 from .arguments import FLOATS
-from .primitives import deliver_p, gather_p, outer_p, scatter_p
+from .primitives import EDGES
 
 
 def event_csr(spikes, weights, indptr, indices, *, n_post, active=None, backend=None):
@@ -49,7 +49,8 @@ def event_csr(spikes, weights, indptr, indices, *, n_post, active=None, backend=
     weights = arguments.weights_of(what, weights, indices, spikes)
     stated, inner = arguments.result_dtypes(spikes, weights)
     spikes = spikes if spikes.dtype == bool else spikes.astype(inner)
-    out = scatter_p.bind(
+    out = EDGES.bind(
+        "scatter",
         spikes,
         weights,
         indptr,
@@ -57,9 +58,7 @@ def event_csr(spikes, weights, indptr, indices, *, n_post, active=None, backend=
         jnp.zeros((0,), jnp.int32),
         jnp.zeros((), jnp.int32),
         arguments.active_of(what, active, spikes.shape[0]),
-        n_slots=1,
-        n_post=n_post,
-        batch=(),
+        shape=(1, n_post),
         dtype=inner,
         backend=dispatch.requested(backend),
     )
@@ -107,7 +106,7 @@ def ring_deliver(ring, spikes, weights, indptr, indices, delays, step, *, active
     spikes = spikes if spikes.dtype == bool else spikes.astype(ring.dtype)
     delays, step = arguments.delays_of(what, delays, indices), arguments.step_of(what, step)
     graph = (indptr, indices, delays, step, arguments.active_of(what, active, spikes.shape[0]))
-    return deliver_p.bind(spikes, weights, *graph, ring, backend=dispatch.requested(backend))
+    return EDGES.deliver(spikes, weights, *graph, ring=ring, backend=dispatch.requested(backend))
 
 
 def gather_csr(x, weights, indptr, indices, *, backend=None):
@@ -201,7 +200,8 @@ def edge_outer(spikes, x, indptr, indices, *, backend=None):
     arguments.not_wider(what, "spikes", spikes, x)
     spikes = spikes if spikes.dtype == bool else spikes.astype(x.dtype)
     empty = jnp.zeros((0,), jnp.int32)
-    return outer_p.bind(
+    return EDGES.bind(
+        "outer",
         spikes,
         x[None, :],
         indptr,
@@ -209,8 +209,8 @@ def edge_outer(spikes, x, indptr, indices, *, backend=None):
         empty,
         jnp.zeros((), jnp.int32),
         jnp.zeros((0,), bool),
-        n_weights=indices.shape[0],
-        batch=(),
+        shape=indices.shape,
+        dtype=x.dtype,
         backend=dispatch.requested(backend),
     )
 
@@ -266,4 +266,5 @@ def _gather(what, ring, weights, indptr, indices, delays, step, backend):
     arguments.not_wider(what, "weights", weights, ring)
     delays = delays if what == "gather_csr" else arguments.delays_of(what, delays, indices)
     graph = (indptr, indices, delays, arguments.step_of(what, step), jnp.zeros((0,), bool))
-    return gather_p.bind(ring, weights, *graph, batch=(), backend=dispatch.requested(backend))
+    shape, asked = (indptr.shape[0] - 1,), dispatch.requested(backend)
+    return EDGES.bind("gather", ring, weights, *graph, shape=shape, dtype=ring.dtype, backend=asked)

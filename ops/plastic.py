@@ -12,9 +12,9 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from . import arguments, dispatch, handlers, xla
+from . import arguments, dispatch, native, xla
 from .operators import edge_outer
-from .rules import define_impl, is_zero, with_batch_axis
+from .rules import define_impl, define_lowering, is_zero, with_batch_axis
 
 update_p = Primitive("brainsim_update")  # (weights, s, x, indptr, indices, edges, low, high) -> weights
 TRAILING = (1,) * 8
@@ -218,7 +218,7 @@ def _batch(operands, dims, *, backend):
 
 def _lower(platform, ctx, *operands, backend):
     if dispatch.resolve(backend, platform) == "native":
-        return handlers.lower("plastic_kernels", "update", ctx, *operands, aliases={0: 0})
+        return native.lower("plastic_kernels", "plastic_update", ctx, *operands, aliases={0: 0})
     return mlir.lower_fun(functools.partial(_xla, backend=backend), multiple_results=False)(ctx, *operands)
 
 
@@ -226,5 +226,4 @@ define_impl(update_p)
 update_p.def_abstract_eval(lambda w, *rest, backend: jax.core.ShapedArray(w.shape, w.dtype))
 ad.primitive_jvps[update_p] = _jvp
 batching.primitive_batchers[update_p] = _batch
-mlir.register_lowering(update_p, functools.partial(_lower, "other"))
-mlir.register_lowering(update_p, functools.partial(_lower, "cpu"), platform="cpu")
+define_lowering(update_p, _lower, "cpu")

@@ -1,50 +1,17 @@
 """Native CPU form of plastic updates: weights changed in place on the edges of the rows that spike, as FFI handlers.
 
-Imports numba, so import it only through `handlers.py`. Rows and edges are walked in order on the calling thread: the
+Imports numba, so import it only through `native.py`. Rows and edges are walked in order on the calling thread: the
 same inputs give the same bits.
 """
 
 import numpy as np
-from numba import cfunc, njit
+from numba import njit
 
-from .call_frame import ARGUMENTS, RESULTS, answered_metadata_query, at, batch_total, buffer, dim, is_wrong, last
-from .kernel_frame import (
-    INT32,
-    SIGNATURE,
-    any_set,
-    outside,
-    wrong_buffer,
-    wrong_counts,
-)
-from .kernel_rows import element
+from .call_frame import ARGUMENTS, RESULTS, buffer, last
+from .kernel_frame import INT32, any_set, element, handler_of
 
 WEIGHTS, SPIKES, X, INDPTR, INDICES, EDGES, LOW, HIGH = range(8)  # argument numbers
 BLOCK = 32  # spikes tested at once
-
-
-@njit(error_model="numpy")
-def start_from_weights(frame, kind):
-    """Result 0 holds the weights: nothing to do where XLA gave both the same memory, a copy where it did not."""
-    weights, out = buffer(frame, ARGUMENTS, WEIGHTS), buffer(frame, RESULTS, 0)
-    if weights[3] == out[3]:
-        return
-    size = 1
-    for axis in range(out[4]):
-        size *= dim(out, axis)
-    source, target = at(weights[3], 0, kind), at(out[3], 0, kind)
-    for i in range(size):
-        target[i] = source[i]
-
-
-@njit(error_model="numpy")
-def graph_is_wrong(frame, n_batch, code):
-    return (
-        is_wrong(frame, ARGUMENTS, INDPTR, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, INDICES, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, EDGES, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, LOW, code, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, HIGH, code, n_batch + 1)
-    )
 
 
 @njit(error_model="numpy")
@@ -71,8 +38,9 @@ def bound_step(frame, number, n_edges):
 
 
 @njit(error_model="numpy")
-def update_rows(frame, n_batch, flat, s_type, bits_type, mask, kind):
+def update_rows(frame, n_batch, flat, kinds):
     """Change the weights of one batch element; False at a row or edge outside."""
+    s_type, bits_type, mask, kind = kinds
     s = element(frame, ARGUMENTS, SPIKES, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, SPIKES, n_batch, flat, 1, bits_type)
     x, w = element(frame, ARGUMENTS, X, n_batch, flat, 1, kind), element(frame, RESULTS, 0, n_batch, flat, 1, kind)
@@ -102,30 +70,9 @@ def update_rows(frame, n_batch, flat, s_type, bits_type, mask, kind):
     return True
 
 
-def update(first, second, out, major, minor, tag):
-    """Handler: (weights, spikes, x, indptr, indices, edges, low, high) -> weights."""
-    (s_code, s_type, bits_type, mask), (code, kind, _, _) = second, out
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, WEIGHTS)[4] - 1
-        error = wrong_counts(frame, 8, 1, n_batch)
-        if error != 0:
-            return error
-        wrong = (
-            is_wrong(frame, ARGUMENTS, WEIGHTS, code, n_batch + 1)
-            or is_wrong(frame, ARGUMENTS, SPIKES, s_code, n_batch + 1)
-            or is_wrong(frame, ARGUMENTS, X, code, n_batch + 1)
-            or is_wrong(frame, RESULTS, 0, code, n_batch + 1)
-        )
-        if wrong or graph_is_wrong(frame, n_batch, code):
-            return wrong_buffer(frame)
-        start_from_weights(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not update_rows(frame, n_batch, flat, s_type, bits_type, mask, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+def plastic_update(first, second, out, *stamp):
+    """(weights, spikes, x, indptr, indices, edges, low, high) -> weights."""
+    (s_code, s_type, bits_type, mask), (code, kind, *_) = second, out
+    graph = ((INT32, 1),) * 3
+    arguments = (code, 1), (s_code, 1), (code, 1), *graph, (code, 1), (code, 1)
+    return handler_of(update_rows, (s_type, bits_type, mask, kind), arguments, (code, 1), stamp, begin=WEIGHTS)

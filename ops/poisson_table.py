@@ -27,6 +27,7 @@ TERMS = 33  # p(j) 2**32 rounds to 0 from here on for rates below SPLIT
 FINE = 26  # exp(-rate) is read with the rate cut to multiples of 2**-26
 LOW, MIDDLE = 13, 9  # bits of the last factor and of the second table
 DIGITS = 16
+SAMPLES = 32  # entries of a row that the native form keeps in registers
 SEARCH = 12  # bisections that cover the longest row
 STREAMS = (0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F)  # key tweaks of the words for d0, d1, d2
 
@@ -60,7 +61,7 @@ def survival(rate) -> np.ndarray:
 
 @functools.cache
 def levels() -> tuple[np.ndarray, np.ndarray]:
-    """Tables of the whole parts 8 * 16**level * digit.
+    """Tables of the whole parts 8 * 16**level * digit; zeros fill every row up to a multiple of SAMPLES entries.
 
     Returns:
         (48, 3) int32: smallest count, start and length of row 16 * level + digit; (total,) uint32: falling thresholds
@@ -73,8 +74,9 @@ def levels() -> tuple[np.ndarray, np.ndarray]:
             first = int(np.count_nonzero(tails >= 2.0**32))
             kept = tails[first : np.count_nonzero(tails > 0)] if digit else tails[:0]
             rows.append((first, start, len(kept)))
-            entries.append(kept.astype(np.uint32))
-            start += len(kept)
+            entries.append(np.zeros(SAMPLES * (len(kept) // SAMPLES + 1), np.uint32))
+            entries[-1][: len(kept)] = kept
+            start += len(entries[-1])
     assert max(length for _, _, length in rows) < 2**SEARCH
     return np.array(rows, np.int32), np.concatenate(entries)
 

@@ -14,16 +14,11 @@ References:
 """
 
 import functools
-import hashlib
-from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
-from . import arguments, dispatch, procedural_reference, procedural_xla
+from . import arguments, dispatch, native, procedural_reference, procedural_xla
 from .arguments import FLOATS
 from .procedural_draws import EdgeList as EdgeList
 from .procedural_draws import procedural_edges as procedural_edges
@@ -34,10 +29,7 @@ from .procedural_rules import fixed_outdegree as fixed_outdegree
 from .procedural_rules import fixed_probability as fixed_probability
 from .procedural_rules import fixed_total_number as fixed_total_number
 from .procedural_rules import row_starts as row_starts
-from .rules import define_impl, is_zero, with_batch_axis
 from .trilinear import Family
-
-ACTIVE = 4  # position in the graph: key, starts, tables, step, active, spec
 
 
 def event_procedural(spikes, weights, key, rule, *, n_post, starts=None, active=None, backend=None):
@@ -117,7 +109,7 @@ def ring_deliver_procedural(ring, spikes, weights, key, rule, step, *, starts=No
     spikes = spikes if spikes.dtype == bool else spikes.astype(ring.dtype)
     rule, graph = _graph(what, rule, ring.shape[1], key, starts, step, active, spikes.shape[0])
     weights = weights.astype(ring.dtype)
-    return deliver_p.bind(spikes, weights, *graph, ring, static=rule, backend=dispatch.requested(backend))
+    return FAMILY.deliver(spikes, weights, *graph, ring=ring, static=rule, backend=dispatch.requested(backend))
 
 
 def gather_procedural(x, weights, key, rule, *, n_pre, starts=None, backend=None):
@@ -195,77 +187,17 @@ def _graph(what, rule, n_post, key, starts, step, active, n_pre):
 # --- primitives
 
 
-@functools.cache
-def _sources() -> int:
-    """Number that changes with the files that the handlers are made of, besides those that `handlers.py` looks at."""
-    folder = Path(__file__).parent
-    text = b"".join((folder / f"{name}.py").read_bytes() for name in ("procedural_rows", "procedural_rules"))
-    return int(hashlib.sha256(text).hexdigest()[:12], 16) + 1
-
-
 def _native(member, ctx, *operands, static):
-    from . import handlers
-
-    extra = (_sources(), False) if member == "scatter" else (_sources(),)
-    return handlers.lower("procedural_kernels", member, ctx, *operands, extra=extra)
+    aliases = {len(operands) - 1: 0} if member == "deliver" else None
+    return native.lower("procedural_kernels", f"procedural_{member}", ctx, *operands, aliases=aliases)
 
 
+MEMBERS = ("scatter", "gather", "outer")
 FAMILY = Family(
     "procedural",
     {"s": 1, "w": 1, "x": 2},
-    {"scatter": procedural_xla.scatter, "gather": procedural_xla.gather, "outer": procedural_xla.outer},
-    {name: functools.partial(procedural_reference.dense, name) for name in ("scatter", "gather", "outer")},
+    {member: getattr(procedural_xla, member) for member in (*MEMBERS, "deliver")},
+    {m: functools.partial(procedural_reference.dense, m) for m in MEMBERS} | {"deliver": procedural_reference.deliver},
     _native,
-    ACTIVE,
+    active=4,  # of key, starts, tables, step, active, spec
 )
-deliver_p = Primitive("brainsim_procedural_deliver")  # (s, w, *graph, ring) -> ring
-
-
-def _deliver_jvp(primals, tangents, **params):
-    (s, w, *graph, ring), (ds, dw, *_, total) = primals, tangents
-    if type(total) is ad.Zero:
-        total = jnp.zeros_like(ring)
-    for first, second in ((ds, w), (s, dw)):
-        moved = first if first is ds else second
-        if is_zero(moved):
-            continue
-        if first is ds:
-            first = FAMILY._silenced("s", ds, graph)
-        total = deliver_p.bind(first, second, *graph, total, **params)
-    return deliver_p.bind(s, w, *graph, ring, **params), total
-
-
-def _deliver_transpose(ct, s, w, *rest, static, backend):
-    *graph, ring = rest
-    if type(ct) is ad.Zero:
-        return [None] * (2 + len(rest))
-    cts = FAMILY._transpose("scatter", ct, s, w, *graph, static=static, backend=backend)
-    return [*cts, ct if ad.is_undefined_primal(ring) else None]
-
-
-def _deliver_batch(operands, dims, **params):
-    size, moved = with_batch_axis(operands, dims)
-    moved[-1] = jnp.broadcast_to(moved[-1], (size, *moved[-1].shape[1:]))
-    return deliver_p.bind(*moved, **params), 0
-
-
-def _lower_deliver(platform, ctx, *operands, static, backend):
-    chosen = dispatch.resolve(backend, platform)
-    if chosen == "native":
-        from . import handlers
-
-        extra = (_sources(), True)
-        return handlers.lower(
-            "procedural_kernels", "scatter", ctx, *operands, extra=extra, aliases={len(operands) - 1: 0}
-        )
-    form = procedural_reference.deliver if chosen == "reference" else procedural_xla.deliver
-    return mlir.lower_fun(functools.partial(form, static=static), multiple_results=False)(ctx, *operands)
-
-
-define_impl(deliver_p)
-deliver_p.def_abstract_eval(lambda *operands, **_: jax.core.ShapedArray(operands[-1].shape, operands[-1].dtype))
-ad.primitive_jvps[deliver_p] = _deliver_jvp
-ad.primitive_transposes[deliver_p] = _deliver_transpose
-batching.primitive_batchers[deliver_p] = _deliver_batch
-mlir.register_lowering(deliver_p, functools.partial(_lower_deliver, "other"))
-mlir.register_lowering(deliver_p, functools.partial(_lower_deliver, "cpu"), platform="cpu")

@@ -1,41 +1,20 @@
 """Native CPU forms of the procedural operators, as typed XLA FFI handlers.
 
-Imports numba, so import it only through `handlers.py`. Rows and draws are walked in order on the calling thread: the
+Imports numba, so import it only through `native.py`. Rows and draws are walked in order on the calling thread: the
 same inputs give the same bits. Rows depend on nothing but their number, so that ranges of them may be given to threads.
 """
 
 import numpy as np
-from numba import cfunc, njit
+from numba import njit
 
-from .call_frame import (
-    ARGUMENTS,
-    RESULTS,
-    answered_metadata_query,
-    at,
-    batch_total,
-    buffer,
-    dim,
-    is_wrong,
-    last,
-    on_stack,
-)
-from .kernel_frame import (
-    INT32,
-    PRED,
-    SIGNATURE,
-    any_set,
-    clear,
-    outside,
-    wrong_buffer,
-    wrong_counts,
-    wrong_factors,
-)
-from .kernel_rows import element, ring_base
+from .call_frame import ARGUMENTS, RESULTS, buffer, dim, last, on_stack
+from .kernel_frame import INT32, PRED, UINT32, any_set, element, handler_of
+from .kernel_rows import ring_base
 from .procedural_rows import ROOM, row_sums, scatter_row, threefry2x32
 from .procedural_rules import ROUND_KEYS, ROUNDS
 
-UINT32 = 8  # XLA_FFI_DataType code
 KEY, STARTS, TABLES, STEP, ACTIVE, RULE, RING = 2, 3, 4, 5, 6, 7, 8  # argument numbers
+GRAPH = ((UINT32, 1), (UINT32, 1), (UINT32, 1), (INT32, 0), (PRED, 1), (INT32, 1))
 SPIKES = 32  # tested at once
 
 
@@ -52,8 +31,10 @@ def graph_of(frame, n_batch, flat, round_keys):
 
 
 @njit(error_model="numpy")
-def scatter_rows(frame, n_batch, flat, s_type, bits_type, mask, w_type, out_type, n_slots, n_post):
+def scatter_rows(frame, n_batch, flat, kinds):
     """Add the rows of one batch element that spike to its result; False where `starts` does not fit."""
+    s_type, bits_type, mask, w_type, out_type = kinds
+    n_slots, n_post = dim(buffer(frame, RESULTS, 0), n_batch), dim(buffer(frame, RESULTS, 0), n_batch + 1)
     s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     w = element(frame, ARGUMENTS, 1, n_batch, flat, 1, w_type)
@@ -81,8 +62,10 @@ def scatter_rows(frame, n_batch, flat, s_type, bits_type, mask, w_type, out_type
 
 
 @njit(error_model="numpy")
-def gather_rows(frame, n_batch, flat, w_type, out_type, n_slots, n_post):
+def gather_rows(frame, n_batch, flat, kinds):
     """Add the weighted sum of every row (of the active rows, where a mask is given), for one batch element."""
+    w_type, out_type = kinds
+    n_slots, n_post = dim(buffer(frame, ARGUMENTS, 0), n_batch), dim(buffer(frame, ARGUMENTS, 0), n_batch + 1)
     x = element(frame, ARGUMENTS, 0, n_batch, flat, 2, out_type)
     w = element(frame, ARGUMENTS, 1, n_batch, flat, 1, w_type)
     y = element(frame, RESULTS, 0, n_batch, flat, 1, out_type)
@@ -108,8 +91,10 @@ def gather_rows(frame, n_batch, flat, w_type, out_type, n_slots, n_post):
 
 
 @njit(error_model="numpy")
-def outer_rows(frame, n_batch, flat, s_type, bits_type, mask, out_type, n_slots, n_post):
+def outer_rows(frame, n_batch, flat, kinds):
     """Add spike times the sums of the rows that spike to the derivative by the weights, for one batch element."""
+    s_type, bits_type, mask, out_type = kinds
+    n_slots, n_post = dim(buffer(frame, ARGUMENTS, 1), n_batch), dim(buffer(frame, ARGUMENTS, 1), n_batch + 1)
     s = element(frame, ARGUMENTS, 0, n_batch, flat, 1, s_type)
     bits = element(frame, ARGUMENTS, 0, n_batch, flat, 1, bits_type)
     x = element(frame, ARGUMENTS, 1, n_batch, flat, 2, out_type)
@@ -134,112 +119,29 @@ def outer_rows(frame, n_batch, flat, s_type, bits_type, mask, out_type, n_slots,
     return True
 
 
-@njit(error_model="numpy")
-def refused(frame, n_arguments, n_batch, a_code, a_rank, b_code, b_rank, out_code, out_rank):
-    """Address of an error where the frame is not what the handler was made for, else 0."""
-    error = wrong_counts(frame, n_arguments, 1, n_batch)
-    if error != 0:
-        return error
-    wrong = (
-        wrong_factors(frame, n_batch, a_code, a_rank, b_code, b_rank, out_code, out_rank)
-        or is_wrong(frame, ARGUMENTS, KEY, UINT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, STARTS, UINT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, TABLES, UINT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, STEP, INT32, n_batch)
-        or is_wrong(frame, ARGUMENTS, ACTIVE, PRED, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, RULE, INT32, n_batch + 1)
-    )
-    return wrong_buffer(frame) if wrong else 0
+def procedural_scatter(first, second, out, *stamp):
+    """(spikes, weights, *graph) -> (n_slots, n_post)."""
+    (s_code, s_type, bits_type, mask), (w_code, w_type, *_), (code, kind, *_) = first, second, out
+    kinds = s_type, bits_type, mask, w_type, kind
+    return handler_of(scatter_rows, kinds, ((s_code, 1), (w_code, 1), *GRAPH), (code, 2), stamp)
 
 
-@njit(error_model="numpy")
-def start_from_ring(frame, out_type):
-    """Result 0 holds the ring: nothing to do where XLA gave both the same memory, a copy where it did not."""
-    ring, out = buffer(frame, ARGUMENTS, RING), buffer(frame, RESULTS, 0)
-    if ring[3] == out[3]:
-        return
-    size = 1
-    for axis in range(out[4]):
-        size *= dim(out, axis)
-    source, target = at(ring[3], 0, out_type), at(out[3], 0, out_type)
-    for i in range(size):
-        target[i] = source[i]
+def procedural_deliver(first, second, out, *stamp):
+    """(spikes, weights, *graph, ring) -> ring."""
+    (s_code, s_type, bits_type, mask), (w_code, w_type, *_), (code, kind, *_) = first, second, out
+    kinds = s_type, bits_type, mask, w_type, kind
+    arguments = (s_code, 1), (w_code, 1), *GRAPH, (code, 2)
+    return handler_of(scatter_rows, kinds, arguments, (code, 2), stamp, begin=RING)
 
 
-def scatter(first, second, out, sources, into_ring, major, minor, tag):
-    """Handler of `scatter` (the result starts at zero) or, into a ring, `deliver` (it starts as the ring)."""
-    s_code, s_type, bits_type, mask = first
-    w_code, w_type = second[:2]
-    out_code, out_type = out[:2]
-    n_arguments = 9 if into_ring else 8
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0 or sources == 0:
-            return 0
-        result = buffer(frame, RESULTS, 0)
-        n_batch = result[4] - 2
-        error = refused(frame, n_arguments, n_batch, s_code, 1, w_code, 1, out_code, 2)
-        if error != 0:
-            return error
-        if into_ring:
-            if is_wrong(frame, ARGUMENTS, RING, out_code, n_batch + 2):
-                return wrong_buffer(frame)
-            start_from_ring(frame, out_type)
-        else:
-            clear(frame, out_type)
-        n_slots, n_post = dim(result, n_batch), dim(result, n_batch + 1)
-        for flat in range(batch_total(frame, n_batch)):
-            if not scatter_rows(frame, n_batch, flat, s_type, bits_type, mask, w_type, out_type, n_slots, n_post):
-                return outside(frame)
-        return 0
-
-    return handler
+def procedural_gather(first, second, out, *stamp):
+    """(x, weights, *graph) -> (n_pre,)."""
+    (w_code, w_type, *_), (code, kind, *_) = second, out
+    return handler_of(gather_rows, (w_type, kind), ((code, 2), (w_code, 1), *GRAPH), (code, 1), stamp)
 
 
-def gather(first, second, out, sources, major, minor, tag):
-    """Handler of `gather`: weighted sums of dense values over the rows."""
-    w_code, w_type = second[:2]
-    out_code, out_type = out[:2]
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0 or sources == 0:
-            return 0
-        x = buffer(frame, ARGUMENTS, 0)
-        n_batch = x[4] - 2
-        error = refused(frame, 8, n_batch, out_code, 2, w_code, 1, out_code, 1)
-        if error != 0:
-            return error
-        clear(frame, out_type)
-        n_slots, n_post = dim(x, n_batch), dim(x, n_batch + 1)
-        for flat in range(batch_total(frame, n_batch)):
-            if not gather_rows(frame, n_batch, flat, w_type, out_type, n_slots, n_post):
-                return outside(frame)
-        return 0
-
-    return handler
-
-
-def outer(first, second, out, sources, major, minor, tag):
-    """Handler of `outer`: derivative by the one or two parameters of the weights."""
-    s_code, s_type, bits_type, mask = first
-    out_code, out_type = out[:2]
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0 or sources == 0:
-            return 0
-        x = buffer(frame, ARGUMENTS, 1)
-        n_batch = x[4] - 2
-        error = refused(frame, 8, n_batch, s_code, 1, out_code, 2, out_code, 1)
-        if error != 0:
-            return error
-        clear(frame, out_type)
-        n_slots, n_post = dim(x, n_batch), dim(x, n_batch + 1)
-        for flat in range(batch_total(frame, n_batch)):
-            if not outer_rows(frame, n_batch, flat, s_type, bits_type, mask, out_type, n_slots, n_post):
-                return outside(frame)
-        return 0
-
-    return handler
+def procedural_outer(first, second, out, *stamp):
+    """(spikes, x, *graph) -> derivative by the one or two parameters of the weights."""
+    (s_code, s_type, bits_type, mask), (code, kind, *_) = first, out
+    kinds = s_type, bits_type, mask, kind
+    return handler_of(outer_rows, kinds, ((s_code, 1), (code, 2), *GRAPH), (code, 1), stamp)

@@ -1,6 +1,6 @@
 """Inner loops of the native procedural operators: one row redrawn, a block of draws at a time, in numba.
 
-Imports numba, so import it only through `handlers.py`. Random words of a block are computed side by side (the loops
+Imports numba, so import it only through `native.py`. Random words of a block are computed side by side (the loops
 over LANES have constant length and vectorise) into stack memory, then turned into edges one by one. A row depends on
 nothing but its number. The integers are those of `procedural_draws.py`.
 """

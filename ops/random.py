@@ -138,7 +138,7 @@ def normal(key, step, of, dtype=jnp.float32, backend: str | None = None):
 
     Args:
         key, step, of, backend: as in `word`.
-        dtype: float32 (32 bits, to 6.34 standard deviations) or float64 (64 bits, to 9.16).
+        dtype: float32 (32 bits, to 6.23 standard deviations) or float64 (64 bits, to 9.16).
 
     Returns:
         (n,) or the shape of the indices.

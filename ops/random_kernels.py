@@ -1,7 +1,7 @@
 """Native CPU form of the random numbers: one numba function that is a typed XLA FFI handler, for all kinds.
 
-Imports numba, so import it only through `random_native.py`. A range [low, high) of entities is filled block by block
-by one thread. Large calls are split at multiples of 32 into ranges: a number depends on its entity alone, not on its
+Imports numba, so import it only through `random_native.py`. A range [low, high) of entities is filled group by group
+by one thread. Large calls are split at multiples of 128 into ranges: a number depends on its entity alone, not on its
 range.
 
 Operands: key (b, 2) uint32, step (b,) uint32, rate (b, 1 or n) float32, kind (1,) uint32, table and levels uint32; b is
@@ -9,7 +9,7 @@ the batch or 1. The result is (batch, n), for pairs (batch, n, 2).
 """
 
 import numpy as np
-from numba import cfunc, njit, types
+from numba import njit
 
 from . import poisson_table as pt
 from .call_frame import (
@@ -25,46 +25,55 @@ from .call_frame import (
     on_stack,
     parallel_loop,
 )
+from .normal_lanes import fill_normal
 from .random_lanes import (
+    GROUP,
     normal64_block,
-    normal_block,
     pair_block,
     rates_lanes,
     row_lanes,
-    threshold_block,
+    threshold_group,
     uniform64_block,
-    uniform_block,
-    word_block,
+    uniform_group,
+    word_group,
 )
 from .threefry import LANES
 
-SIGNATURE = types.intp(types.CPointer(types.int64))
 WORD, UNIFORM, NORMAL, PAIR, UNIFORM64, NORMAL64, POISSON, POISSON_WIDE = range(8)
-BLOCK = 2 * LANES
 SPLIT, HIGHEST, TERMS, DIGITS = np.float32(pt.SPLIT), np.float32(pt.HIGHEST), pt.TERMS, pt.DIGITS
+SAMPLES = pt.SAMPLES
 N_LEADING, N_FOLLOWING = (len(table) for table in pt.exponentials())
 FINE, LOW, MIDDLE = np.float32(2.0**pt.FINE), pt.LOW, pt.MIDDLE
 STREAM0, STREAM1, STREAM2 = (np.uint32(s) for s in pt.STREAMS)
 N_ROWS = 3 * 3 * pt.DIGITS
 RANGE, SPLIT_CALL = 4096, 32768  # entities: of a range, and in a call that is worth several threads
-FRAME, PER, RANGES_EACH, GROUP, N_RANGES, N_WORDS = range(6)  # words that the tasks read
+FRAME, PER, RANGES_EACH, PER_TASK, N_RANGES, N_WORDS = range(6)  # words that the tasks read
 
 
 @njit(error_model="numpy")
-def block_of(kind, key0, key1, step, number, table, out):
-    """One block of the plain kinds."""
+def fill_groups(kind, key0, key1, step, table, out, first, end):
+    """Numbers of 32 bits of the entities 128 first ... 128 end - 1; a loop per kind keeps constants in registers."""
     if kind == WORD:
-        word_block(key0, key1, step, number, table, out)
+        for number in range(first, end):
+            word_group(key0, key1, step, number, out + 4 * GROUP * (number - first))
     elif kind == UNIFORM:
-        uniform_block(key0, key1, step, number, table, out)
-    elif kind == NORMAL:
-        normal_block(key0, key1, step, number, table, out)
-    elif kind == PAIR:
-        pair_block(key0, key1, step, number, table, out)
-    elif kind == UNIFORM64:
-        uniform64_block(key0, key1, step, number, table, out)
+        for number in range(first, end):
+            uniform_group(key0, key1, step, number, out + 4 * GROUP * (number - first))
     else:
-        normal64_block(key0, key1, step, number, table, out)
+        fill_normal(key0, key1, step, table, out, first, end)
+
+
+@njit(error_model="numpy")
+def fill_blocks(kind, key0, key1, step, table, out, first, end):
+    """Numbers of 64 bits of the entities 16 first ... 16 end - 1."""
+    for number in range(first, end):
+        target = out + 8 * LANES * (number - first)
+        if kind == PAIR:
+            pair_block(key0, key1, step, number, table, target)
+        elif kind == UNIFORM64:
+            uniform64_block(key0, key1, step, number, table, target)
+        else:
+            normal64_block(key0, key1, step, number, table, target)
 
 
 @njit(error_model="numpy")
@@ -75,16 +84,23 @@ def copy(source, target, n_bytes):
 
 
 @njit(error_model="numpy")
+def fill_some(kind, key0, key1, step, table, out, first, end):
+    if kind >= PAIR:
+        fill_blocks(kind, key0, key1, step, table, out, first, end)
+    else:
+        fill_groups(kind, key0, key1, step, table, out, first, end)
+
+
+@njit(error_model="numpy")
 def fill(kind, key0, key1, step, table, out, low, high):
-    """Numbers of the entities low ... high - 1 into the array at `out`; low is a multiple of 32."""
-    per_block, size = (LANES, 8) if kind >= PAIR else (BLOCK, 4)
-    spare = address_of(on_stack(BLOCK, np.uint32))
-    for number in range(low // per_block, high // per_block):
-        block_of(kind, key0, key1, step, number, table, out + number * per_block * size)
-    whole = high // per_block * per_block
-    if whole < high:
-        block_of(kind, key0, key1, step, whole // per_block, table, spare)
-        copy(spare, out + whole * size, (high - whole) * size)
+    """Numbers of the entities low ... high - 1 into the array at `out`; low is a multiple of 128."""
+    per, size = (LANES, 8) if kind >= PAIR else (GROUP, 4)
+    first, end = low // per, high // per
+    fill_some(kind, key0, key1, step, table, out + low * size, first, end)
+    if end * per < high:
+        spare = address_of(on_stack(GROUP, np.uint32))
+        fill_some(kind, key0, key1, step, table, spare, end, end + 1)
+        copy(spare, out + end * per * size, (high - end * per) * size)
 
 
 @njit(error_model="numpy")
@@ -126,29 +142,29 @@ def search(word, levels, row):
 
 @njit(error_model="numpy")
 def add_level(level, stream, key0, key1, step, rates, levels, out, number, count):
-    """Add the counts of one digit of the whole parts of the entities 32 number ... + count - 1."""
+    """Add the counts of one digit of the whole parts of the entities 128 number ... + count - 1."""
     digits = 0
     for i in range(count):
-        rate = rates[BLOCK * number + i]
+        rate = rates[GROUP * number + i]
         if rate >= SPLIT and rate < HIGHEST:
             digits |= (np.int64(rate) >> 3 >> (4 * level)) & (DIGITS - 1)
     if digits == 0:
         return
-    spare = address_of(on_stack(BLOCK, np.uint32))
-    word_block(key0 ^ stream, key1, step, number, 0, spare)
+    spare = address_of(on_stack(GROUP, np.uint32))
+    word_group(key0 ^ stream, key1, step, number, spare)
     words = at(spare, 0, np.uint32)
     for i in range(count):
-        rate = rates[BLOCK * number + i]
+        rate = rates[GROUP * number + i]
         if rate >= SPLIT and rate < HIGHEST:
             digit = (np.int64(rate) >> 3 >> (4 * level)) & (DIGITS - 1)
-            out[BLOCK * number + i] += search(words[i], levels, DIGITS * level + digit)
+            out[GROUP * number + i] += search(words[i], levels, DIGITS * level + digit)
 
 
 @njit(error_model="numpy")
 def add_whole(key0, key1, step, rates, levels, out, low, high):
     """Add the counts of the whole parts of rates of 8 and more."""
-    for number in range(low // BLOCK, (high + BLOCK - 1) // BLOCK):
-        count = min(BLOCK, high - BLOCK * number)
+    for number in range(low // GROUP, (high + GROUP - 1) // GROUP):
+        count = min(GROUP, high - GROUP * number)
         add_level(0, STREAM0, key0, key1, step, rates, levels, out, number, count)
         add_level(1, STREAM1, key0, key1, step, rates, levels, out, number, count)
         add_level(2, STREAM2, key0, key1, step, rates, levels, out, number, count)
@@ -165,16 +181,20 @@ def add_row(key0, key1, step, levels, row, out, low, high):
     """Add the counts of one row of the tables of whole parts to those of the entities low ... high - 1."""
     head = at(levels, 3 * row, np.int32)
     entries = address_of(at(levels, N_ROWS + head[1], np.uint32))
-    words, spare = address_of(on_stack(BLOCK, np.uint32)), address_of(on_stack(BLOCK, np.uint32))
-    for number in range(low // BLOCK, (high + BLOCK - 1) // BLOCK):
-        count = min(BLOCK, high - BLOCK * number)
-        target = out + 4 * BLOCK * number
-        if count < BLOCK:
+    words, spare = address_of(on_stack(GROUP, np.uint32)), address_of(on_stack(GROUP, np.uint32))
+    samples = on_stack(SAMPLES, np.uint32)
+    for i in range(SAMPLES):
+        samples[i] = at(entries, (i + 1) * (head[2] // SAMPLES + 1) - 1, np.uint32)[0]
+    for number in range(low // GROUP, (high + GROUP - 1) // GROUP):
+        count = min(GROUP, high - GROUP * number)
+        target = out + 4 * GROUP * number
+        if count < GROUP:
             copy(target, spare, 4 * count)
-        word_block(key0, key1, step, number, 0, words)
-        for part in range(0, 4 * BLOCK, 4 * LANES):
-            row_lanes(words + part, entries, head[2], head[0], (spare if count < BLOCK else target) + part)
-        if count < BLOCK:
+        word_group(key0, key1, step, number, words)
+        for part in range(0, 4 * count, 4 * LANES):
+            into = (spare if count < GROUP else target) + part
+            row_lanes(words + part, entries, address_of(samples), head[2], head[0], into)
+        if count < GROUP:
             copy(spare, target, 4 * count)
 
 
@@ -192,32 +212,32 @@ def add_rows(key0, key1, step, rate, levels, out, low, high):
 @njit(error_model="numpy")
 def fill_one_rate(key0, key1, step, rate, table, out, low, high):
     """Counts at one rate in [0, 8)."""
-    tails, spare = address_of(on_stack(64, np.uint32)), address_of(on_stack(BLOCK, np.uint32))
+    tails, spare = address_of(on_stack(64, np.uint32)), address_of(on_stack(GROUP, np.uint32))
     n_tails = thresholds(rate, table, tails)
-    for number in range(low // BLOCK, high // BLOCK):
-        threshold_block(key0, key1, step, number, tails, n_tails, out + 4 * BLOCK * number)
-    whole = high // BLOCK * BLOCK
+    for number in range(low // GROUP, high // GROUP):
+        threshold_group(key0, key1, step, number, tails, n_tails, out + 4 * GROUP * number)
+    whole = high // GROUP * GROUP
     if whole < high:
-        threshold_block(key0, key1, step, whole // BLOCK, tails, n_tails, spare)
+        threshold_group(key0, key1, step, whole // GROUP, tails, n_tails, spare)
         copy(spare, out + 4 * whole, 4 * (high - whole))
 
 
 @njit(error_model="numpy")
 def fill_rates(key0, key1, step, rates, highest, table, out, low, high):
     """Counts at one rate per entity, of what is left over whole multiples of 8."""
-    words, parts = address_of(on_stack(BLOCK, np.uint32)), address_of(on_stack(BLOCK, np.float32))
-    spare, half = address_of(on_stack(BLOCK, np.uint32)), 4 * LANES
-    for number in range(low // BLOCK, (high + BLOCK - 1) // BLOCK):
-        count = min(BLOCK, high - BLOCK * number)
-        rate, target = address_of(rates) + 4 * BLOCK * number, out + 4 * BLOCK * number
-        if count < BLOCK:
+    words, parts = address_of(on_stack(GROUP, np.uint32)), address_of(on_stack(GROUP, np.float32))
+    spare = address_of(on_stack(GROUP, np.uint32))
+    for number in range(low // GROUP, (high + GROUP - 1) // GROUP):
+        count = min(GROUP, high - GROUP * number)
+        rate, target = address_of(rates) + 4 * GROUP * number, out + 4 * GROUP * number
+        if count < GROUP:
             copy(rate, parts, 4 * count)
             rate, target = parts, spare
-        word_block(key0, key1, step, number, 0, words)
-        rates_lanes(words, rate, highest, table, target)
-        rates_lanes(words + half, rate + half, highest, table, target + half)
-        if count < BLOCK:
-            copy(spare, out + 4 * BLOCK * number, 4 * count)
+        word_group(key0, key1, step, number, words)
+        for part in range(0, 4 * count, 4 * LANES):
+            rates_lanes(words + part, rate + part, highest, table, target + part)
+        if count < GROUP:
+            copy(spare, out + 4 * GROUP * number, 4 * count)
 
 
 @njit(error_model="numpy")
@@ -250,7 +270,7 @@ def row_of(buf, flat):
 def fill_ranges(context, i, kinds):
     """Task of the handler: some ranges, of one batch element after the other."""
     words = at(context, 0, np.int64)
-    for number in range(i * words[GROUP], min((i + 1) * words[GROUP], words[N_RANGES])):
+    for number in range(i * words[PER_TASK], min((i + 1) * words[PER_TASK], words[N_RANGES])):
         fill_range(at(words[FRAME], 0, np.int64), number, words[PER], words[RANGES_EACH])
 
 
@@ -276,12 +296,11 @@ def fill_range(frame, number, per, ranges):
 fill_loop = parallel_loop(fill_ranges)
 
 
-def handler_of(sources, major, minor, tag):
-    """The handler; `sources` changes with the text of the modules that it is made of."""
+def random(major, minor, tag):
+    """The handler."""
 
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
     def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0 or sources == 0:
+        if answered_metadata_query(frame, major, minor) or tag == 0:
             return 0
         if frame[ARGUMENTS - 2] != 6 or frame[RESULTS - 2] != 1:
             return new_error(frame[2], "brainsim.ops.random: wrong number of arguments or results")
@@ -291,7 +310,7 @@ def handler_of(sources, major, minor, tag):
         words, ranges = on_stack(N_WORDS, np.int64), (n + per - 1) // per
         group = RANGE // per if is_large else total
         words[FRAME], words[PER], words[RANGES_EACH] = address_of(frame), per, ranges
-        words[GROUP], words[N_RANGES] = group, total * ranges
+        words[PER_TASK], words[N_RANGES] = group, total * ranges
         if is_large:
             fill_loop(frame, address_of(words), (total * ranges + group - 1) // group, ())
         else:

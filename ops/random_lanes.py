@@ -13,7 +13,9 @@ from . import poisson_table as pt
 from .threefry import LANES, PARITY, ROTATIONS, ROUNDS
 
 ir = cgutils.ir
-I32, I64, F32, F64 = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
+I16, I32, I64, F32, F64 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.DoubleType()
+BLOCKS = 4  # of the hash, two vectors each: a group
+GROUP = 2 * LANES * BLOCKS  # entities
 
 
 def lanes(element):
@@ -44,20 +46,21 @@ def call(b, name, *operands):
     return b.call(function, operands)
 
 
-def threefry(b, key0, key1, start, step):
-    """Both words of the counters (start + lane, step)."""
+def threefry(b, key0, key1, starts, step):
+    """Both words of the counters (start + lane, step), for every start: chains side by side, which hide latencies."""
     keys = [splat(b, key0), splat(b, key1)]
     keys.append(b.xor(b.xor(*keys), const(I32, PARITY)))
-    counter = b.add(splat(b, start), ir.Constant(lanes(I32), [I32(i) for i in range(LANES)]))
-    x0, x1 = b.add(counter, keys[0]), b.add(splat(b, step), keys[1])
+    first = b.add(ir.Constant(lanes(I32), [I32(i) for i in range(LANES)]), keys[0])
+    x0, x1 = [b.add(splat(b, start), first) for start in starts], [b.add(splat(b, step), keys[1])] * len(starts)
     for i in range(ROUNDS):
-        x0 = b.add(x0, x1)
-        x1 = b.xor(call(b, "fshl", x1, x1, const(I32, ROTATIONS[i // 4 % 2][i % 4])), x0)
+        distance = const(I32, ROTATIONS[i // 4 % 2][i % 4])
+        x0 = [b.add(*pair) for pair in zip(x0, x1)]
+        x1 = [b.xor(call(b, "fshl", y, y, distance), x) for x, y in zip(x0, x1)]
         if i % 4 == 3:
             turn = i // 4 + 1
-            x0 = b.add(x0, keys[turn % 3])
-            x1 = b.add(x1, b.add(keys[(turn + 1) % 3], const(I32, turn)))
-    return x0, x1
+            second = b.add(keys[(turn + 1) % 3], const(I32, turn))
+            x0, x1 = [b.add(x, keys[turn % 3]) for x in x0], [b.add(x, second) for x in x1]
+    return list(zip(x0, x1))
 
 
 def looked_up(b, address, cell, element, size, offset=0):
@@ -69,25 +72,21 @@ def looked_up(b, address, cell, element, size, offset=0):
     return found
 
 
+def machine(b, name, result, *arguments):
+    """An LLVM intrinsic of x86-64, by the rest of its name."""
+    name = f"llvm.x86.{name}"
+    return b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(result, arguments), name)
+
+
+def permuted(b, low, high, index):
+    """Elements of a table of 32 integers in two registers, by the five low bits of the index (AVX-512)."""
+    function = machine(b, "avx512.vpermi2var.d.512", *[low.type] * 4)
+    return b.call(function, [low, index, high])
+
+
 def uniform32(b, word):
     number = b.sitofp(b.lshr(word, const(I32, 8)), lanes(F32))
     return b.fmul(number, const(F32, 2.0**-24))
-
-
-def normal32(b, word, table):
-    """As `normal_table.normal32`; an entry is loaded as one integer of 64 bits."""
-    kind, wide = word.type, lanes(I64)
-    u = b.fadd(b.sitofp(b.and_(word, const(I32, 0x7FFFFFFF)), lanes(F32)), const(F32, 0.5))
-    bits = b.bitcast(u, kind)
-    cell = b.sub(b.lshr(bits, const(I32, 23 - nt.CELL_BITS)), const(I32, nt.OFFSET32))
-    t = b.and_(b.lshr(bits, const(I32, 7 - nt.CELL_BITS)), const(I32, 0xFFFF))
-    entry = looked_up(b, table, cell, I64, 8)
-    start, bent = b.trunc(entry, kind), b.trunc(b.lshr(entry, ir.Constant(wide, [I64(32)] * LANES)), kind)
-    curve = b.lshr(b.mul(b.and_(bent, const(I32, 0xFFFF)), t), const(I32, nt.CURVE_SHIFT32))
-    slope = b.sub(b.lshr(bent, const(I32, 16)), curve)
-    z = b.sitofp(b.sub(start, b.lshr(b.mul(slope, t), const(I32, nt.SHIFT32))), lanes(F32))
-    bits = b.bitcast(b.fmul(z, const(F32, 2.0**-nt.POINT32)), kind)
-    return b.bitcast(b.xor(bits, b.and_(word, const(I32, 0x80000000))), lanes(F32))
 
 
 def uniform64(b, high, low):
@@ -114,22 +113,42 @@ def normal64(b, high, low, table):
     return b.bitcast(b.xor(bits, b.and_(word, const(I64, 2**63))), lanes(F64))
 
 
-def _narrow(form):
-    """Intrinsic (key0, key1, step, block, table, out): numbers of entities 32 block ... 32 block + 31."""
+def has(context, *names):
+    """Whether the code is for an x86-64 machine with these features."""
+    return {f"+{name}" for name in names} <= set(context.codegen().magic_tuple()[2].split(","))
 
-    def block(typingctx, key0, key1, step, number, table, out):
+
+def has_avx512(context):
+    """Whether registers hold 16 lanes and small tables."""
+    return has(context, "avx512f", "avx512bw")
+
+
+def words_of_group(context, b, key0, key1, step, number):
+    """The words of entities 128 number ... 128 number + 127 in vectors, in batches: [(offset in bytes, word), ...]."""
+    first = b.mul(b.trunc(number, I32), I32(LANES * BLOCKS))
+    side = BLOCKS if has_avx512(context) else 2  # elsewhere two blocks fill the registers
+    for i in range(0, BLOCKS, side):
+        pairs = threefry(b, key0, key1, [b.add(first, I32(LANES * (i + j))) for j in range(side)], step)
+        words = [word for pair in pairs for word in pair]
+        yield [(4 * LANES * (2 * i + j), word) for j, word in enumerate(words)]
+
+
+def _narrow(form):
+    """Intrinsic (key0, key1, step, group, out): numbers of entities 128 group ... 128 group + 127."""
+
+    def group(typingctx, key0, key1, step, number, out):
         def codegen(context, b, signature, args):
-            key0, key1, step, number, table, out = args
-            words = threefry(b, key0, key1, b.mul(b.trunc(number, I32), I32(LANES)), step)
-            for i, word in enumerate(words):
-                value = form(b, word, table)
-                b.store(value, place(b, out, 4 * LANES * i, value.type), align=4)
+            key0, key1, step, number, out = args
+            for batch in words_of_group(context, b, key0, key1, step, number):
+                for offset, word in batch:
+                    value = form(b, word)
+                    b.store(value, place(b, out, offset, value.type), align=4)
             return context.get_dummy_value()
 
         u32 = types.uint32
-        return types.void(u32, u32, u32, types.int64, types.int64, types.int64), codegen
+        return types.void(u32, u32, u32, types.int64, types.int64), codegen
 
-    return intrinsic(block)
+    return intrinsic(group)
 
 
 def _wide(form):
@@ -138,7 +157,7 @@ def _wide(form):
     def block(typingctx, key0, key1, step, number, table, out):
         def codegen(context, b, signature, args):
             key0, key1, step, number, table, out = args
-            pair = threefry(b, key0, key1, b.mul(b.trunc(number, I32), I32(LANES)), step)
+            (pair,) = threefry(b, key0, key1, [b.mul(b.trunc(number, I32), I32(LANES))], step)
             value = form(b, *pair, table)
             b.store(value, place(b, out, 0, value.type), align=8)
             return context.get_dummy_value()
@@ -155,29 +174,28 @@ def _paired(b, high, low, table):
     return b.shuffle_vector(high, low, order)
 
 
-word_block = _narrow(lambda b, word, table: word)
-uniform_block = _narrow(lambda b, word, table: uniform32(b, word))
-normal_block = _narrow(normal32)
+word_group = _narrow(lambda b, word: word)
+uniform_group = _narrow(uniform32)
 pair_block = _wide(_paired)
 uniform64_block = _wide(lambda b, high, low, table: uniform64(b, high, low))
 normal64_block = _wide(normal64)
 
 
 @intrinsic
-def threshold_block(typingctx, key0, key1, step, number, tails, n_tails, out):
-    """Poisson counts of 32 entities at one rate: how many of the falling thresholds are above each word."""
+def threshold_group(typingctx, key0, key1, step, number, tails, n_tails, out):
+    """Poisson counts of 128 entities at one rate: how many of the falling thresholds are above each word."""
 
     def codegen(context, b, signature, args):
         key0, key1, step, number, tails, n_tails, out = args
-        words = threefry(b, key0, key1, b.mul(b.trunc(number, I32), I32(LANES)), step)
-        counts = [cgutils.alloca_once_value(b, ir.Constant(lanes(I32), None)) for _ in words]
-        with cgutils.for_range(b, n_tails) as loop:
-            tail = splat(b, b.load(place(b, tails, b.mul(loop.index, I64(4)), I32)))
-            for word, count in zip(words, counts):
-                below = b.icmp_unsigned("<", word, tail)
-                b.store(b.sub(b.load(count), b.sext(below, lanes(I32))), count)
-        for i, count in enumerate(counts):
-            b.store(b.load(count), place(b, out, 4 * LANES * i, lanes(I32)), align=4)
+        for batch in words_of_group(context, b, key0, key1, step, number):
+            counts = [cgutils.alloca_once_value(b, ir.Constant(lanes(I32), None)) for _ in batch]
+            with cgutils.for_range(b, n_tails) as loop:
+                tail = splat(b, b.load(place(b, tails, b.mul(loop.index, I64(4)), I32)))
+                for (_, word), count in zip(batch, counts):
+                    below = b.icmp_unsigned("<", word, tail)
+                    b.store(b.sub(b.load(count), b.sext(below, lanes(I32))), count)
+            for (offset, _), count in zip(batch, counts):
+                b.store(b.load(count), place(b, out, offset, lanes(I32)), align=4)
         return context.get_dummy_value()
 
     u32, i64 = types.uint32, types.int64
@@ -195,7 +213,7 @@ def _start(b, rate, table):
     return b.fmul(b.fmul(leading, following), low)
 
 
-def _any(b, condition):
+def any_lane(b, condition):
     """True where one lane is."""
     return b.icmp_unsigned("!=", b.bitcast(condition, ir.IntType(LANES)), ir.IntType(LANES)(0))
 
@@ -240,13 +258,13 @@ def rates_lanes(typingctx, words, rates, highest, table, out):
 
         def add(mass, rounded):
             b.store(b.add(b.load(tail), rounded), tail)
-            return _any(b, b.fcmp_ordered(">=", mass, const(F32, 0.5)))  # p(j) rises before it falls
+            return any_lane(b, b.fcmp_ordered(">=", mass, const(F32, 0.5)))  # p(j) rises before it falls
 
         def compare(mass, rounded):
             below = b.icmp_unsigned("<", word, b.load(tail))
             b.store(b.sub(b.load(count), b.sext(below, lanes(I32))), count)
             b.store(b.sub(b.load(tail), rounded), tail)
-            return _any(b, below)
+            return any_lane(b, below)
 
         _terms(b, rate, start, inverses, add)
         _terms(b, rate, start, inverses, compare)
@@ -257,18 +275,32 @@ def rates_lanes(typingctx, words, rates, highest, table, out):
     return types.void(i64, i64, types.float32, i64, i64), codegen
 
 
+def _sampled(b, word, samples):
+    """How many of the first 31 of 32 falling numbers are above each word, out of registers (AVX-512)."""
+    tables = [b.load(place(b, samples, 4 * LANES * i, lanes(I32)), align=4) for i in range(2)]
+    found = ir.Constant(lanes(I32), None)
+    for step in (16, 8, 4, 2, 1):
+        number = permuted(b, *tables, b.add(found, const(I32, step - 1)))
+        found = b.select(b.icmp_unsigned("<", word, number), b.add(found, const(I32, step)), found)
+    return found
+
+
 @intrinsic
-def row_lanes(typingctx, words, entries, length, first, out):
+def row_lanes(typingctx, words, entries, samples, length, first, out):
     """Add to 16 counts at `out` what a row of falling thresholds gives for 16 words: first + how many are above.
 
     A bisection: every step halves how many entries are left, and moves the lanes whose word is below the middle one.
+    With AVX-512 the first five steps are among every n-th entry, at `samples`, with n = length // 32 + 1.
     """
 
     def codegen(context, b, signature, args):
-        words, entries, length, first, out = args
+        words, entries, samples, length, first, out = args
         word = b.load(place(b, words, 0, lanes(I32)), align=4)
-        found = cgutils.alloca_once_value(b, ir.Constant(lanes(I32), None))
-        left = cgutils.alloca_once_value(b, length)
+        start = ir.Constant(lanes(I32), None)
+        if has_avx512(context):
+            stride = b.add(b.lshr(length, I32(5)), I32(1))
+            start, length = b.mul(_sampled(b, word, samples), splat(b, stride)), b.sub(stride, I32(1))
+        found, left = cgutils.alloca_once_value(b, start), cgutils.alloca_once_value(b, length)
         test, step, end = (b.append_basic_block(name) for name in ("test", "step", "found"))
         b.branch(test)
         b.position_at_end(test)
@@ -287,4 +319,4 @@ def row_lanes(typingctx, words, entries, length, first, out):
         return context.get_dummy_value()
 
     i32, i64 = types.int32, types.int64
-    return types.void(i64, i64, i32, i32, i64), codegen
+    return types.void(i64, i64, i64, i32, i32, i64), codegen

@@ -1,10 +1,10 @@
-"""What the rules of all primitives share: zero tangents, one more batch axis, the call outside of `jit`."""
+"""What the rules of all primitives share: zero tangents, one more batch axis, the call outside of `jit`, lowering."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
-from jax.interpreters import ad
+from jax.interpreters import ad, mlir
 
 
 def is_zero(tangent):
@@ -22,3 +22,10 @@ def define_impl(primitive):
     """Let calls outside of `jit` run a program that is compiled once for every set of parameters."""
     compiled = functools.cache(lambda items: jax.jit(functools.partial(primitive.bind, **dict(items))))
     primitive.def_impl(lambda *operands, **params: compiled(tuple(params.items()))(*operands))
+
+
+def define_lowering(primitive, lower, *platforms):
+    """Lower by lower(platform, ctx, *operands, **params): by name on these platforms, as "other" elsewhere."""
+    mlir.register_lowering(primitive, functools.partial(lower, "other"))
+    for platform in platforms:
+        mlir.register_lowering(primitive, functools.partial(lower, platform), platform=platform)

@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from . import arguments, dispatch, xla
+from . import arguments, dispatch, native, xla
 from .trilinear import Family
 
 TRAILING = {"scatter": (2, 1), "gather": (2, 1), "outer": (2, 2)}  # ranks of the two factors of every member
@@ -154,13 +154,11 @@ def _batched(member, single):
 
 
 def _native(member, ctx, *operands, static):
-    from . import handlers
-
     result, first = ctx.avals_out[0], ctx.avals_in[0]
     block = result.shape[-2] if member == "gather" else first.shape[-2]
     largest = 256 // result.dtype.itemsize  # four registers of 512 bits
     tile = next((t for t in (8, 16, 32) if block <= t <= largest), largest)
-    return handlers.lower("window_kernels", member, ctx, *operands, extra=(tile,))
+    return native.lower("window_kernels", f"window_{member}", ctx, *operands, extra=(tile,))
 
 
 def _forms(gather, scatter, outer):

@@ -1,58 +1,20 @@
 """Native CPU forms of the window operators: sums over edges of contiguous slices of a history, as typed FFI handlers.
 
-Imports numba, so import it only through `handlers.py`. Steps are walked in tiles of a constant size that live in
+Imports numba, so import it only through `native.py`. Steps are walked in tiles of a constant size that live in
 registers. A tile that would pass the end of its row of the history is read or written step by step, with wrap-around.
 Edges are walked in order on the calling thread: the same inputs give the same bits.
 """
 
 import numpy as np
-from numba import cfunc, literally, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import literally, njit
 
-from .call_frame import (
-    ARGUMENTS,
-    RESULTS,
-    answered_metadata_query,
-    batch_total,
-    buffer,
-    dim,
-    is_wrong,
-    last,
-    on_stack,
-    widen,
-)
-from .kernel_frame import (
-    INT32,
-    SIGNATURE,
-    _load,
-    _splat,
-    _vector,
-    add_scaled,
-    clear,
-    copy_vector,
-    dot_vector,
-    outside,
-    wrong_buffer,
-    wrong_counts,
-    wrong_factors,
-)
-from .kernel_rows import element
-
-ir = cgutils.ir
+from .call_frame import ARGUMENTS, RESULTS, buffer, dim, last, on_stack, widen
+from .kernel_frame import INT32, UNSET, element, handler_of
+from .kernel_vectors import add_fused, add_scaled, copy_vector, dot_vector
 
 INDPTR, INDICES, DELAYS, STEP = 2, 3, 4, 5  # argument numbers
+GRAPH = ((INT32, 1), (INT32, 1), (INT32, 1), (INT32, 0))
 ROOM = 64  # steps in the largest tile
-
-
-@njit(error_model="numpy")
-def graph_is_wrong(frame, n_batch):
-    return (
-        is_wrong(frame, ARGUMENTS, INDPTR, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, INDICES, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, DELAYS, INT32, n_batch + 1)
-        or is_wrong(frame, ARGUMENTS, STEP, INT32, n_batch)
-    )
 
 
 @njit(error_model="numpy", inline="always")
@@ -75,24 +37,6 @@ def unrolled(used, spare, x, base, first, width):
         spare[k] = x[base + k - left]
 
 
-@intrinsic(prefer_literal=True)
-def add_fused(typingctx, size, total, weight, x, start):
-    """total[:size] += weight * x[start : start + size], with one rounding where the machine has such an operation."""
-    count, dtype = size.literal_value, total.dtype
-
-    def codegen(context, builder, signature, args):
-        _, total, weight, x, start = args
-        place, align = _vector(context, builder, count, dtype, total, ir.IntType(64)(0)), dtype.bitwidth // 8
-        values = _load(context, builder, count, signature.args[3].dtype, dtype, x, start)
-        name, kind = f"llvm.fmuladd.v{count}f{dtype.bitwidth}", ir.FunctionType(values.type, [values.type] * 3)
-        fused = cgutils.get_or_insert_function(builder.module, kind, name)
-        new = builder.call(fused, [_splat(builder, count, weight), values, builder.load(place, align=align)])
-        builder.store(new, place, align=align)
-        return context.get_dummy_value()
-
-    return types.void(size, total, dtype, x, types.int64), codegen
-
-
 @njit(error_model="numpy")
 def gather_tile(tile, used, lo, hi, made, x, w, w_step, indices, delays, now, n_sources, width):
     """made[k] = sum over the edges of w[e] * x[source, column + k], k < used; False at a source outside."""
@@ -100,11 +44,12 @@ def gather_tile(tile, used, lo, hi, made, x, w, w_step, indices, delays, now, n_
     kind = type(made[0])
     total, spare = on_stack(ROOM, kind), on_stack(ROOM, kind)
     copy_vector(tile, total, 0.0)
+    whole = np.uint64(max(width - tile + 1, 0))  # columns from which a tile does not wrap
     for e in range(lo, hi):
         source, weight = np.int64(indices[e]), widen(w[e * w_step])
         first = now + np.int64(delays[e])
         first += width * np.int64(first < 0)
-        if (np.uint64(source) < np.uint64(n_sources)) & (np.uint64(first) + np.uint64(tile) <= np.uint64(width)):
+        if (np.uint64(source) < np.uint64(n_sources)) & (np.uint64(first) < whole):
             add_fused(tile, total, weight, x, source * width + first)
             continue
         if source < 0 or source >= n_sources:
@@ -171,8 +116,9 @@ def edges(frame, n_batch, flat, width):
 
 
 @njit(error_model="numpy")
-def gather_rows(frame, n_batch, flat, tile, w_type, kind):
+def gather_rows(frame, n_batch, flat, kinds, tile):
     """Result of one batch element; False at a row or source outside."""
+    w_type, kind = kinds
     tile = literally(tile)
     history, result = buffer(frame, ARGUMENTS, 0), buffer(frame, RESULTS, 0)
     n_sources, width, block = dim(history, n_batch), dim(history, n_batch + 1), dim(result, n_batch)
@@ -228,69 +174,32 @@ def cotangent_rows(frame, n_batch, flat, tile, w_type, kind, by_weights):
     return True
 
 
-def gather(first, second, out, tile, major, minor, tag):
-    """Handler of `gather`: (history, weights, *graph) -> (block, n_rows)."""
-    (code, kind, _, _), (w_code, w_type, _, _) = out, second
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 2
-        error = wrong_counts(frame, 6, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, code, 2, w_code, 1, code, 2) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        for flat in range(batch_total(frame, n_batch)):
-            if not gather_rows(frame, n_batch, flat, tile, w_type, kind):
-                return outside(frame)
-        return 0
-
-    return handler
+@njit(error_model="numpy")
+def scatter_rows(frame, n_batch, flat, kinds, tile):
+    w_type, kind = kinds
+    return cotangent_rows(frame, n_batch, flat, tile, w_type, kind, False)
 
 
-def scatter(first, second, out, tile, major, minor, tag):
-    """Handler of `scatter`: (cotangent (block, n_rows), weights, *graph) -> history."""
-    (code, kind, _, _), (w_code, w_type, _, _) = out, second
-
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 2
-        error = wrong_counts(frame, 6, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, code, 2, w_code, 1, code, 2) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not cotangent_rows(frame, n_batch, flat, tile, w_type, kind, False):
-                return outside(frame)
-        return 0
-
-    return handler
+@njit(error_model="numpy")
+def outer_rows(frame, n_batch, flat, kinds, tile):
+    (kind,) = kinds
+    return cotangent_rows(frame, n_batch, flat, tile, kind, kind, True)
 
 
-def outer(first, second, out, tile, major, minor, tag):
-    """Handler of `outer`: (cotangent (block, n_rows), history, *graph) -> one value per edge, or their sum."""
-    code, kind, _, _ = out
+def window_gather(first, second, out, tile, *stamp):
+    """(history, weights, *graph) -> (block, n_rows)."""
+    (w_code, w_type, *_), (code, kind, *_) = second, out
+    arguments = (code, 2), (w_code, 1), *GRAPH
+    return handler_of(gather_rows, (w_type, kind), arguments, (code, 2), stamp, begin=UNSET, constant=tile)
 
-    @cfunc(SIGNATURE, cache=True, error_model="numpy")
-    def handler(frame):
-        if answered_metadata_query(frame, major, minor) or tag == 0:
-            return 0
-        n_batch = buffer(frame, ARGUMENTS, 0)[4] - 2
-        error = wrong_counts(frame, 6, 1, n_batch)
-        if error != 0:
-            return error
-        if wrong_factors(frame, n_batch, code, 2, code, 2, code, 1) or graph_is_wrong(frame, n_batch):
-            return wrong_buffer(frame)
-        clear(frame, kind)
-        for flat in range(batch_total(frame, n_batch)):
-            if not cotangent_rows(frame, n_batch, flat, tile, kind, kind, True):
-                return outside(frame)
-        return 0
 
-    return handler
+def window_scatter(first, second, out, tile, *stamp):
+    """(cotangent (block, n_rows), weights, *graph) -> history."""
+    (w_code, w_type, *_), (code, kind, *_) = second, out
+    return handler_of(scatter_rows, (w_type, kind), ((code, 2), (w_code, 1), *GRAPH), (code, 2), stamp, constant=tile)
+
+
+def window_outer(first, second, out, tile, *stamp):
+    """(cotangent (block, n_rows), history, *graph) -> one value per edge, or their sum."""
+    code, kind, *_ = out
+    return handler_of(outer_rows, (kind,), ((code, 2), (code, 2), *GRAPH), (code, 1), stamp, constant=tile)

@@ -11,7 +11,7 @@ from support import check_gradient
 
 import brainsim as bs
 from brainsim import models
-from brainsim.errors import NonFiniteError, ParameterError, RunError
+from brainsim.errors import NonFiniteError, ParameterError, RunError, UnitError
 
 DT = 0.1
 
@@ -25,6 +25,18 @@ def probe(n=3, dt=DT, **options):
 @pytest.fixture(scope="module")
 def sim():
     return probe()
+
+
+class Picoamperes:
+    """Stands for a quantity of a unit library."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def m_as(self, unit):
+        if unit != "pA**(1)":
+            raise ValueError("no current")
+        return self.value
 
 
 STEPS = np.arange(60)
@@ -51,6 +63,17 @@ KNOWN = {
     "array held": (bs.array(VALUES[:7], hold=True), VALUES[np.minimum(STEPS, 6)]),
     "sum": ([3.0, bs.step(2.0, 1.0), [1.0, 2.0, 3.0]], 3.0 + np.add.outer(2.0 * (STEPS >= 10), [1.0, 2.0, 3.0])),
     "added": (bs.step(2.0, 1.0) + 1.0, 1.0 + 2.0 * (STEPS >= 10)),
+    "constant text": (bs.constant("0.02 nA"), np.full(60, 20.0)),
+    "constant texts": (bs.constant(["2 pA", "0.003 nA", "4e3 fA"]), np.tile([2.0, 3.0, 4.0], (60, 1))),
+    "quantity": (bs.constant(Picoamperes(7.0)), np.full(60, 7.0)),
+    "bare quantity": (Picoamperes(7.0), np.full(60, 7.0)),
+    "step text": (bs.step("0.002 nA", 1.0), 2.0 * (STEPS >= 10)),
+    "ramp text": (bs.ramp("-1e-3 nA", 3.0, start=1.0, stop=4.0), np.interp(T, [1.0, 4.0], [-1.0, 3.0])),
+    "sine text": (bs.sine("3e-3 nA", 40.0, offset="1000 fA"), 1.0 + 3.0 * np.sin(2 * np.pi * 0.04 * T)),
+    "array text": (bs.array(["1 pA", "0.002 nA"], every=3.0), np.repeat([1.0, 2.0], 30)),
+    "noise text": (bs.ou_noise("0.02 nA", "0 fA", 5.0), np.full(60, 20.0)),
+    "sum text": (["0.02 nA", bs.step("2 pA", 1.0)], 20.0 + 2.0 * (STEPS >= 10)),
+    "added text": (bs.step(2.0, 1.0) + "0.001 nA", 1.0 + 2.0 * (STEPS >= 10)),
     "added from the left": (1.0 + bs.step(2.0, 1.0), 1.0 + 2.0 * (STEPS >= 10)),
 }
 
@@ -64,6 +87,47 @@ def shown():
         net.add(name, model, 3, method="euler")
     sim = net.compile(dt=DT, record=["*.x"])
     return sim.run(6.0, inputs={f"{name}.I": given for name, (given, _) in KNOWN.items()})
+
+
+class Volts(bs.Neuron):
+    """Shows inputs in other units."""
+
+    u = bs.input("mV")
+    f = bs.input("Hz")
+    x = bs.state(0.0, "mV")
+    y = bs.state(0.0, "Hz")
+
+    def dx(self, x, u, dt):
+        return (u - x) / dt
+
+    def dy(self, y, f, dt):
+        return (f - y) / dt
+
+
+def test_text_is_converted_to_the_unit_of_the_input():
+    net = bs.Network()
+    net.add("p", Volts(), 2, method="euler")
+    sim = net.compile(dt=DT, record="p.*")
+    drives = {"p.u": bs.constant("0.002 V") + bs.sine("0 uV", 5.0), "p.f": bs.step("0.3 kHz")}
+    found = sim.run(1.0, inputs=drives)
+    np.testing.assert_allclose(found["p.x"], 2.0, rtol=1e-6)
+    np.testing.assert_allclose(found["p.y"], 300.0, rtol=1e-6)
+    assert float(bs.poisson(bs.constant("0.3 kHz"), most=400.0).rate.amplitude) == 300.0
+    for given, words in (
+        (
+            {"p.u": bs.constant("2 nA")},
+            r"input p\.u: Constant amplitude needs voltage \(mV\), got current \(pA\); write .*'20 mV'",
+        ),
+        ({"p.u": [1.0, bs.ou_noise(1.0, "3 Hz", 5.0)]}, r"input p\.u: OUNoise sd needs voltage \(mV\), got rate"),
+        ({"p.f": bs.ramp("1 Hz", "2 mV", 0.0, 1.0)}, r"input p\.f: Ramp last needs rate \(Hz\), got voltage"),
+        ({"p.f": ["2 Hz", "2 ms"]}, r"input p\.f\[1\] needs rate \(Hz\), got '2 ms', a time"),
+    ):
+        with pytest.raises(UnitError, match=words):
+            sim.run(1.0, inputs=given)
+    with pytest.raises(UnitError, match=r"poisson rate: Step amplitude needs rate \(Hz\), got current"):
+        bs.poisson(bs.step("2 pA"), most=1.0)
+    with pytest.raises(UnitError, match=r"sine amplitude needs current \(pA\), got '20', a string without a unit"):
+        bs.sine("20", 5.0)
 
 
 @pytest.mark.parametrize("name", KNOWN)

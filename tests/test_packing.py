@@ -27,7 +27,7 @@ def network(weights="drawn", delays="drawn", seed=0):
 
 
 LAYOUTS = {
-    "lists": dict(MANY=0),
+    "vectors": dict(LISTS=False),
     "blocks": dict(CACHE=64, SHORTEST=1),
     "parts": dict(PERMUTED=0),
     "parts and blocks": dict(PERMUTED=0, CACHE=64, SHORTEST=1),

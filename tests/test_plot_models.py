@@ -52,6 +52,46 @@ def test_weights_of_a_projection_add_up():
     assert ax.get_ylabel() == "from exc (cell)" and ax.figure.axes[1].get_ylabel() == "weight (nS)"
 
 
+def wired(weight="pA"):
+    net = bs.Network(seed=3)
+    net.add("exc", bs.models.LIF(), 3)
+    net.add("inh", bs.models.LIF(), 2)
+    here, there = bs.models.ExpCurrent(), bs.models.ExpConductance()
+    net.connect("exc", "inh", here, bs.from_edges([0, 2, 2], [1, 0, 0]), weight=[1.0, 2.0, 4.0])
+    net.connect("inh", "inh", here if weight == "pA" else there, bs.from_edges([1], [0]), weight=8.0)
+    net.connect(bs.poisson(8.0), "exc", here, weight=16.0)
+    return net
+
+
+def test_weights_of_a_network():
+    ax = plot.weights(wired())
+    image = ax.images[0].get_array()
+    expected = np.zeros((5, 5))
+    expected[[0, 2, 4], [4, 3, 3]] = 1.0, 6.0, 8.0
+    np.testing.assert_array_equal(image.filled(0.0), expected)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["exc", "inh"] and ax.get_yticks().tolist() == [1.0, 3.5]
+    assert ax.figure.axes[1].get_ylabel() == "weight (pA)"
+    with pytest.raises(
+        ParameterError, match=r"exc->inh in pA, inh->inh in nS, but one scale .* weights\(net\['exc->inh'\]\)"
+    ):
+        plot.weights(wired("nS"))
+    with pytest.raises(ParameterError, match="there is no projection"):
+        plot.weights(bs.Network())
+
+
+def test_what_has_no_weights_or_cells():
+    net = wired()
+    for thing in (net["exc"], "exc->inh", None):
+        with pytest.raises(ParameterError, match=r"is no matrix; give \(n_pre, n_post\), a projection"):
+            plot.weights(thing)
+    with pytest.raises(
+        ParameterError, match=r"this is a Network, but a graph is drawn of a connectome.*weights\(net\)"
+    ):
+        plot.graph(net)
+    with pytest.raises(ParameterError, match=r"this is a Projection, but .*; bs\.Connectome\.from_edges"):
+        plot.graph(net["exc->inh"])
+
+
 def test_large_matrices_are_block_means():
     rng = np.random.default_rng(0)
     matrix = rng.random((1001, 700)) * (rng.random((1001, 700)) < 0.1)

@@ -1,5 +1,7 @@
 """Recorders: what they keep, and that they only read."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from samples import Conductance, Count, Fire, Leak, Probe, Pulse, Saturating, matrix
@@ -7,6 +9,7 @@ from samples import Conductance, Count, Fire, Leak, Probe, Pulse, Saturating, ma
 import brainsim as bs
 from brainsim import models
 from brainsim.errors import CompileError, RunError, UnknownNameError
+from brainsim.record import add_to, mean_of, zero_sum
 
 DT = 0.1
 
@@ -108,6 +111,80 @@ def test_means(net, full):
     for name, values in found.summaries.items():
         np.testing.assert_allclose(values, full[name].mean(0), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found["a.v"], full["a.v"])  # a trace of the same name wins
+
+
+@pytest.mark.parametrize("traced", (False, True))
+def test_means_of_long_runs(traced):
+    """Sums in float32 alone would be wrong by 1e-4 here."""
+    net = bs.Network()
+    net.add("b", Leak(), 3)
+    sim = net.compile(dt=DT, record=[bs.mean("b.v"), "b.v"])
+    run = lambda drive: sim.run(2000.0, inputs={"b.I": drive})
+    drive = bs.constant(np.array([3.1, -0.07, 1e3]))
+    found = jax.jit(run)(drive) if traced else run(drive)
+    values = found.traces["b.v"].values
+    right = np.asarray(values, np.float64).mean(0)
+    assert len(values) == 20_000 and np.abs(right[2]) > 100
+    assert np.max(np.abs(np.asarray(found.summaries["b.v"]) / right - 1)) < 1e-6
+    naive = np.cumsum(np.asarray(values, np.float32), axis=0, dtype=np.float32)[-1] / len(values)
+    assert np.max(np.abs(naive / right - 1)) > 1e-5
+
+
+def test_means_do_not_depend_on_how_a_run_is_divided():
+    net = bs.Network(seed=3)
+    net.add("b", Leak(), 3)
+    alone = net.compile(dt=DT, record=[bs.mean("b.v")])
+    beside = net.compile(dt=DT, record=[bs.mean("b.v"), bs.trace("b.v", every=0.7)])
+    beside.chunk.__class__ = type("Short", (type(beside.chunk),), {"capacity": property(lambda self: 21)})
+    drive = {"b.I": bs.sine(1.0, 50.0, offset=[0.1, 3.0, -7.0])}
+    whole, cut = alone.run(140.0, inputs=drive), beside.run(140.0, inputs=drive)
+    assert len(cut["b.v"]) == 200 and np.ptp(cut["b.v"]) > 1.0
+    np.testing.assert_array_equal(whole["b.v"], cut.summaries["b.v"])
+    parts = [alone.advance(d, inputs=drive) for d in (30.0, 70.7, 39.3)]
+    np.testing.assert_allclose(bs.Result.join(parts).summaries["b.v"], whole["b.v"], rtol=1e-13)
+
+
+def test_the_gradient_of_a_mean():
+    net = bs.Network()
+    net.add("b", Leak(), 3)
+    sim = net.compile(dt=DT, record=[bs.mean("b.v"), "b.v"])
+
+    @jax.jit
+    def both(amplitude, change):
+        def totals(amplitude):
+            found = sim.run(20.0, inputs={"b.I": bs.sine(amplitude, 50.0)})
+            return [jnp.sum(x**2) for x in (found.summaries["b.v"], found.traces["b.v"].values.mean(0))]
+
+        _, back = jax.vjp(totals, amplitude)
+        return [back([w, 1.0 - w])[0] for w in (1.0, 0.0)], jax.jvp(totals, (amplitude,), (change,))[1]
+
+    for of_mean, of_trace in both(1.0, 1.0):
+        assert abs(of_trace) > 1e-3
+        np.testing.assert_allclose(of_mean, of_trace, rtol=1e-4)
+
+
+def test_the_running_sum_over_a_million_steps():
+    """Also of values that cancel, and of its derivative."""
+    n = 10**6
+
+    @jax.jit
+    def mean(scale):
+        def body(i, total):
+            x = i.astype(jnp.float32)
+            small = jnp.stack([1e-3 * jnp.cos(x), jnp.where(i % 2 == 0, 1e4, -1e4) + 0.1, 70.0 + jnp.sin(0.1 * x)])
+            return add_to(total, scale * small)
+
+        return mean_of(jax.lax.fori_loop(0, n, body, zero_sum(3)), n)
+
+    value, slope = jax.jvp(mean, (jnp.float32(1.0),), (jnp.float32(1.0),))
+    steps = np.arange(n).astype(np.float32)
+    cosine = np.asarray(1e-3 * jnp.cos(steps), np.float64)
+    even = np.float32(1e4) + np.float32(0.1), np.float32(-1e4) + np.float32(0.1)
+    sine = np.asarray(70.0 + jnp.sin(0.1 * steps), np.float64)
+    right = [cosine.mean(), np.mean(even, dtype=np.float64), sine.mean()]
+    magnitude = [np.abs(cosine).mean(), 1e4, 70.0]
+    for found in (value, slope):
+        assert np.all(np.abs(found - np.array(right)) < 2e-7 * np.array(magnitude))
 
 
 def test_a_recorder_only_reads(net, full):

@@ -204,7 +204,7 @@ def test_a_run_in_parts_has_the_bits_of_the_whole(monkeypatch, case, levels):
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("levels", [None, (2, 6, 18)])
+@pytest.mark.parametrize("levels", [None, pytest.param((2, 6, 18), marks=pytest.mark.slow)])
 def test_traced_runs_and_gradients(monkeypatch, levels, x64):
     net = network(CASES["near and far"])
     fast, slow = compiled(monkeypatch, net, levels), compiled(monkeypatch, net, ())

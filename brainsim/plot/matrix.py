@@ -11,10 +11,11 @@ BINS = 250  # pixels a side above that
 
 
 def weights(what, ax=None, *, kind="chem", unit=None, labels=None, colorbar=True):
-    """Weights of a matrix, a projection or a connectome. Row = source (pre), column = target (post).
+    """Weights of a matrix, a projection, a network or a connectome. Row = source (pre), column = target (post).
 
     Args:
-        what: (n_pre, n_post) array with 0 where there is no edge, sparse or dense; a projection; or a connectome.
+        what: (n_pre, n_post) array with 0 where there is no edge, sparse or dense; a projection; a network, whose
+            populations stand beside each other (drives, which have no sources, are left out); or a connectome.
         ax: axes; default a new figure.
         kind: for a connectome "chem" (times the sign where it is known) or "gap".
         unit: of the weights, for the label; default that of the projection or connectome.
@@ -23,6 +24,9 @@ def weights(what, ax=None, *, kind="chem", unit=None, labels=None, colorbar=True
 
     Returns:
         The axes. Above 500 cells a side a pixel is the mean weight over all pairs of a block, absent edges as 0.
+
+    Raises:
+        ParameterError: nothing that has weights, or a network whose weights differ in unit.
     """
     pre, post, weight, shape, facts = _edges(what, kind)
     names = facts["labels"] if labels is None else labels
@@ -35,7 +39,11 @@ def weights(what, ax=None, *, kind="chem", unit=None, labels=None, colorbar=True
     ax.set_aspect("equal" if 0.5 <= shape[0] / max(shape[1], 1) <= 2 else "auto")
     style.tidy(ax, f"to {facts['post']}", f"from {facts['pre']}")
     ax.spines[["top", "right"]].set(visible=True, color=style.GREY, linewidth=0.8)
-    if names is not None and max(shape) <= 60:
+    if "populations" in facts:
+        middle, populations = facts["populations"]
+        ax.set_xticks(middle, populations, rotation=90, fontsize=7)
+        ax.set_yticks(middle, populations, fontsize=7)
+    elif names is not None and max(shape) <= 60:
         ax.set_xticks(range(shape[1]), names, rotation=90, fontsize=6.5)
         ax.set_yticks(range(shape[0]), names, fontsize=6.5)
     if colorbar:
@@ -66,18 +74,58 @@ def _edges(what, kind):
             weight = weight * np.where(table.sign == 0, 1, table.sign)
         facts = {"pre": "cell", "post": "cell", "unit": table.weight_unit, "labels": what.names}
         return pre, post, weight, (n, n), facts
-    if getattr(what, "edges", None) is not None:
-        pre, post = np.asarray(what.edges.pre), np.asarray(what.edges.post)
-        weight = np.broadcast_to(np.asarray(1.0 if what.weight is None else what.weight, float), pre.shape)
-        declared = getattr(type(what.synapse), "__weight__", None)
+    if hasattr(what, "projections"):
+        return _network_edges(what)
+    if hasattr(what, "edges") and hasattr(what, "synapse"):
+        pre, post, weight = _projection_edges(what)
         names = {"pre": f"{what.pre.name} (cell)", "post": f"{what.post.name} (cell)", "labels": None}
-        return pre, post, weight, (what.pre.n, what.post.n), {**names, "unit": getattr(declared, "unit", None)}
-    matrix = np.asarray(what.toarray() if hasattr(what, "toarray") else what, float)
+        return pre, post, weight, (what.pre.n, what.post.n), {**names, "unit": _unit(what)}
+    try:
+        matrix = np.asarray(what.toarray() if hasattr(what, "toarray") else what, float)
+    except Exception:  # whatever an object raises that is no array
+        matrix = np.zeros(())
     if matrix.ndim != 2:
-        raise ParameterError(f"weights of shape {matrix.shape} are no matrix; give (n_pre, n_post) or a projection")
+        given = f"an array of shape {matrix.shape}" if matrix.ndim else f"{what!r:.60}"
+        raise ParameterError(
+            f"weights: {given} is no matrix; give (n_pre, n_post), a projection such as net['a->b'], a "
+            f"network or a connectome"
+        )
     pre, post = np.nonzero(matrix)
     facts = {"pre": "source cell", "post": "target cell", "unit": None, "labels": None}
     return pre, post, matrix[pre, post], matrix.shape, facts
+
+
+def _projection_edges(projection):
+    pre, post = np.asarray(projection.edges.pre), np.asarray(projection.edges.post)
+    weight = 1.0 if projection.weight is None else projection.weight
+    return pre, post, np.broadcast_to(np.asarray(weight, float), pre.shape)
+
+
+def _unit(projection):
+    return getattr(getattr(type(projection.synapse), "__weight__", None), "unit", None)
+
+
+def _network_edges(net):
+    """Edges between all cells of a network, counted population after population."""
+    projections = [p for p in net.projections.values() if p.pre is not None]
+    units = {p.name: _unit(p) or "1" for p in projections}
+    if len(set(units.values())) != 1:
+        told = ", ".join(f"{name} in {unit}" for name, unit in units.items()) or "there is no projection"
+        first = next(iter(units), "a->b")
+        raise ParameterError(
+            f"weights of a network: {told}, but one scale shows one unit; draw a projection: weights(net[{first!r}])"
+        )
+    sizes = [p.n for p in net.populations.values()]
+    first = dict(zip(net.populations, np.cumsum([0, *sizes])))
+    columns = []
+    for p in projections:
+        pre, post, weight = _projection_edges(p)
+        columns.append((pre.astype(np.int64) + first[p.pre.name], post.astype(np.int64) + first[p.post.name], weight))
+    middle = [first[name] + (n - 1) / 2 for name, n in zip(net.populations, sizes)]
+    facts = {"pre": "population", "post": "population", "labels": None, "populations": (middle, list(net.populations))}
+    unit = next(iter(units.values()))
+    shape = (sum(sizes), sum(sizes))
+    return *map(np.concatenate, zip(*columns)), shape, {**facts, "unit": None if unit == "1" else unit}
 
 
 def _sums(pre, post, weight, shape):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import extras
+from ..errors import ParameterError
 from ..names import match
 from . import style
 from .layouts import place_cells
@@ -38,7 +39,17 @@ def graph(connectome, ax=None, *, layout=None, color="type", size="degree", edge
 
     Returns:
         The axes. Chemical edges bend to the left of their way from source to target; gap junctions are dashed.
+
+    Raises:
+        ParameterError, UnknownNameError: no connectome, or options that do not fit it.
     """
+    if not hasattr(connectome, "chem"):
+        kind = type(connectome).__name__
+        shown = "bs.plot.weights(net) shows all weights of a network; " if hasattr(connectome, "projections") else ""
+        raise ParameterError(
+            f"graph: this is a {kind}, but a graph is drawn of a connectome, which names its cells; {shown}"
+            f"bs.Connectome.from_edges(names, chem=[('a', 'b', 1.0)]) makes a connectome"
+        )
     match(edges, ("source", "sign"), "colour of edges")
     layout = ("circular" if connectome.positions is None else "body") if layout is None else layout
     name = layout if isinstance(layout, str) else "given"

@@ -49,8 +49,8 @@ def random_rows(rng, n, density):
 
 
 def clustered(rng, n, density):
-    """Full blocks in that fraction of the places."""
-    count = n // BLOCK
+    """Full blocks in that fraction of the places; those at the end may stick out."""
+    count = -(-n // BLOCK)
     present = rng.random((count, count)) < density
     indptr = np.concatenate([[0], np.cumsum(present.sum(1))]).astype(np.int32)
     columns = np.nonzero(present)[1].astype(np.int32)

@@ -66,6 +66,7 @@ def test_synapse_runs_for_a_second(name):
         assert np.ptp(values) > 0, f"{trace} never moves"
 
 
+@pytest.mark.slow  # compiles every model in one program; test_battery.py has the gradient of each alone
 def test_gradients_through_a_run_are_finite():
     """Of a mean over 60 ms of all states and spikes, with respect to every parameter of every neuron."""
     net, inputs = driven_network()
@@ -88,7 +89,7 @@ def test_gradients_through_a_run_are_finite():
         assert moved or not cls.__params__, name
 
 
-@pytest.mark.parametrize("peak", [-40.4, 0.0, 20.0])
+@pytest.mark.parametrize("peak", [-40.4, pytest.param(0.0, marks=pytest.mark.slow), 20.0])
 @pytest.mark.parametrize("method", ["exp_euler", "euler", "heun", "rk4"])
 def test_a_high_peak_of_the_upswing_is_harmless(peak, method):
     """At 20 mV the exponential is 1e15: every integrator passes it in float32, with the same spikes to a step each."""

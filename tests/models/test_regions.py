@@ -82,8 +82,14 @@ def traces(result, node):
     return np.stack([result.traces[f"regions.{s}"].values for s in STATES[node]], 1)
 
 
-@pytest.mark.parametrize("method", ["euler", "heun"])
-@pytest.mark.parametrize("node", NODES)
+HUMAN = [
+    pytest.param(node, method, marks=() if node == "wilson_cowan" else pytest.mark.slow)
+    for node in NODES
+    for method in ("euler", "heun")
+]
+
+
+@pytest.mark.parametrize(("node", "method"), HUMAN)
 def test_the_human_network_is_the_delay_equation(node, method, x64):
     """94 regions, every delay of its own, 60 ms: the same numbers as a loop over NumPy arrays, to rounding."""
     tracts, dt = human_tracts(), 0.1
@@ -131,7 +137,9 @@ def by_steps(node, y0, tracts, delay, G, stop):
     return past(stop)
 
 
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize(
+    "node", [pytest.param(node, marks=() if node == "wilson_cowan" else pytest.mark.slow) for node in NODES]
+)
 def test_convergence_to_the_delay_equation(node, x64):
     """Held inputs make the network converge in first order; the limit is the solution of SciPy."""
     tracts, stop, errors = small_tracts(), 20.0, []

@@ -42,7 +42,10 @@ def test_one_axis(x64, graph, backend, mapped):
         np.testing.assert_allclose(out[b], dense(*one), rtol=1e-12, atol=1e-12)
 
 
-NESTED = [((None, 0, None), (None, None, 0)), ((0, 0, None), (None, 0, 0)), ((None, None, 0), (0, None, None))]
+NESTED = [((0, 0, None), (None, 0, 0))] + [
+    pytest.param(axes, marks=pytest.mark.slow)
+    for axes in (((None, 0, None), (None, None, 0)), ((None, None, 0), (0, None, None)))
+]
 
 
 @pytest.mark.parametrize("axes", NESTED)
@@ -82,6 +85,7 @@ def test_hessian_of_a_batched_loss(x64, graph_of, native):
     np.testing.assert_allclose(hessian(deliver(graph, native)), hessian(deliver(graph, None)), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("backend", ["native", pytest.param("xla", marks=pytest.mark.slow)], indirect=True)
 def test_scalar_weights_and_gather_in_batches(x64, graph, backend):
     spikes, scalars = jnp.asarray(graph.spikes(B, graph.n_pre)), jnp.asarray(graph.floats(B))
     x = jnp.asarray(graph.floats(B, graph.n_post))

@@ -117,7 +117,10 @@ SECOND = {
 }
 
 
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name, n, dtype", [
+    pytest.param(name, n, dtype, marks=pytest.mark.slow if (n, dtype) == (150, np.float64) else ())
+    for name in FIRST for n in WIDTHS for dtype in DTYPES
+], indirect=["n", "dtype"])  # fmt: skip
 def test_first_derivatives(name, n, dtype):
     agree(FIRST[name], n, dtype, *values(n, dtype))
 
@@ -264,7 +267,7 @@ def loop(step, n_steps, checkpointed=False):
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
-@pytest.mark.parametrize("n", [7, 150])
+@pytest.mark.parametrize("n", [7, pytest.param(150, marks=pytest.mark.slow)])
 def test_derivatives_of_a_loop(checkpointed, n, x64):
     dtype, slack = np.float64, 1e4  # spikes and resets let rounding errors grow from step to step
     args = values(n, dtype)

@@ -121,7 +121,7 @@ def test_import_is_light():
 def test_second_process_loads_the_compiled_handler(tmp_path):
     code = (
         "from brainsim.ops import native\n"
-        "native.target('scatter', 'bool', 'float32', 'float32')\n"
+        "native.target('kernels', 'scatter', ('bool', 'float32', 'float32'))\n"
         "print(list(native._HANDLERS.values())[0].cache_hits)"
     )
     assert [run(code, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)] == ["0", "1"]

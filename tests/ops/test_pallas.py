@@ -143,8 +143,14 @@ BATCHES = {
 }
 
 
-@pytest.mark.parametrize("batches", list(BATCHES))
-@pytest.mark.parametrize("name", ["scatter", "scatter deterministic", "gather", "outer", "outer scalar"])
+NAMES = ("scatter", "scatter deterministic", "gather", "outer", "outer scalar")
+QUICK = ("graphs in batches", "scatter")  # the one case of all operators, and all cases of the one operator
+
+
+@pytest.mark.parametrize("name, batches", [
+    pytest.param(name, batches, marks=() if {name, batches} & {*QUICK} else pytest.mark.slow)
+    for name in NAMES for batches in BATCHES
+])  # fmt: skip
 def test_batches(x64, graph, interpret, name, batches):
     """Every mixture of mapped, shared and summed axes against the XLA form."""
     first, second, *own, result = BATCHES[batches]

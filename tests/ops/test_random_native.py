@@ -1,5 +1,10 @@
 """The native form of the random numbers has the bits of the XLA form, for every kind, length and rate."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +17,7 @@ N = 203
 RNG = np.random.default_rng(1)
 LOW = RNG.uniform(0, 8, N).astype(np.float32)
 WIDE = np.exp(RNG.uniform(np.log(1e-6), np.log(32767.0), N)).astype(np.float32)
+WORDS = (RNG.integers(0, 2**32, 3000) >> RNG.integers(0, 32, 3000)).astype(np.uint32)
 WIDE[:6] = 0.0, 8.0, 128.0, 2048.0, 32767.996, np.nextafter(np.float32(8), np.float32(0))
 
 KINDS = {
@@ -22,7 +28,7 @@ KINDS = {
     "bernoulli": lambda step, n, b: random.bernoulli(KEY, step, 0.2, n, backend=b),
     **{
         f"rate {rate}": lambda step, n, b, rate=rate: random.poisson(KEY, step, rate, n, backend=b)
-        for rate in (0.0, 1e-6, 0.01, 1.3, 7.9, 8.0, 300.0, 32767.0)
+        for rate in (0.0, 1e-6, 0.01, 1.3, 7.9, 8.0, 300.0, 1935.5, 32767.0)
     },
     "low rates": lambda step, n, b: random.poisson(KEY, step, LOW[:n], n, backend=b),
     "all rates": lambda step, n, b: random.poisson(KEY, step, WIDE[:n], n, backend=b),
@@ -35,6 +41,41 @@ def test_equal_bits(kind):
         xla, native = (np.asarray(KINDS[kind](step, n, b)) for b in ("xla", "native"))
         assert xla.dtype == native.dtype
         np.testing.assert_array_equal(xla.view(np.uint8), native.view(np.uint8))
+
+
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 4096, 9001])
+def test_equal_bits_of_many_normal_numbers(n):
+    """Beyond a chunk of the native form, with numbers from all octaves but the rarest."""
+    xla, native = (np.asarray(random.normal(KEY, 8, n, backend=b)) for b in ("xla", "native"))
+    np.testing.assert_array_equal(xla.view(np.uint32), native.view(np.uint32))
+    assert n < 4096 or np.abs(native).max() > 3.2  # the table of the near cells ends at 2.9
+
+
+@pytest.mark.parametrize("name", ["least", "most"])
+def test_far_numbers(name):
+    """One by one, as behind a vector: the rarest words too."""
+    from brainsim.ops import normal_lanes, normal_table
+
+    words = np.array([0, 1, 2, 5, 2**23 - 1, 2**23, 2**31 - 1], np.uint32) if name == "least" else WORDS
+    words = np.concatenate([words, ~words])
+    table = normal_table.packed32()
+    far = [normal_lanes.far_number(word, table.ctypes.data) for word in words]
+    np.testing.assert_array_equal(np.array(far, np.uint32), np.asarray(normal_table.normal32(words)).view(np.uint32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("features", ["+sse2", "+sse4.2,+ssse3,+avx,+avx2,+fma,+bmi,+bmi2"])
+def test_equal_bits_without_wide_registers(features, tmp_path):
+    """The form for x86-64 machines without AVX-512, in a process that compiles for one."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("features are those of x86-64")
+    program = (
+        "import numpy as np; from brainsim.ops import random; key = random.key_of(3, 'native')\n"
+        "draws = random.normal, random.uniform, lambda *a, **b: random.poisson(*a[:2], 300.0, *a[2:], **b)\n"
+        "for draw in draws: assert np.array_equal(*(draw(key, 8, 9001, backend=b) for b in ('xla', 'native')))"
+    )
+    wanted = dict(NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=str(tmp_path))
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, **wanted, "JAX_PLATFORMS": "cpu"}, check=True)
 
 
 @pytest.mark.parametrize("kind", [random.uniform, random.normal])

@@ -11,7 +11,9 @@ from brainsim import ops
 from brainsim.ops import reference
 
 DTYPES = [("bool", "float32"), ("float32", "float32"), ("bool", "bfloat16"), ("float32", "bfloat16")]
-WIDE = [("bool", "float64"), ("float64", "float64"), ("float64", "float32"), ("float64", "bfloat16")]
+WIDE = [("bool", "float64"), ("float64", "bfloat16")] + [
+    pytest.param(pair, marks=pytest.mark.slow) for pair in (("float64", "float64"), ("float64", "float32"))
+]
 
 
 def values(graph, spike_dtype, weight_dtype, scalar):

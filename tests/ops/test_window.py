@@ -73,9 +73,10 @@ def test_scalar_and_narrow_weights(x64, backend):
 def test_delays_wrap_like_the_ring(backend):
     case = Case()
     history, weights = case.history.astype(np.float32), case.weights.astype(np.float32)
-    far = case.delays + np.int32(WIDTH * 5) * np.where(case.indices % 2 == 0, 1, -1).astype(np.int32)
     near = case.gather(backend, history, weights)
-    np.testing.assert_array_equal(case.gather(backend, history, weights, delays=far), near)
+    for turns in (1, 2, 5):
+        far = case.delays + np.int32(WIDTH * turns) * np.where(case.indices % 2 == 0, 1, -1).astype(np.int32)
+        np.testing.assert_array_equal(case.gather(backend, history, weights, delays=far), near)
 
 
 def test_a_block_of_one_is_ring_gather(backend):

@@ -1,0 +1,103 @@
+"""What one edge of a plastic projection does, as functions of scalars: continuous change, events, what it delivers.
+
+Values come in four dicts: `shared` by all edges, of the `pre` cell, of the `post` cell, and of the edge itself. A state
+`x` of rule k is written "k/x", so that several rules can act on one weight.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from .functions import phi1, phi2
+from .program import dtype
+
+
+def bound_rule(learner, k, shared):
+    return learner.rules[k].cls.__bind__(shared[f"{k}/params"])
+
+
+def environment(learner, k, shared, *sides) -> dict:
+    """What the methods of rule k can ask for; the sides are dicts of scalars."""
+    out = {"t": shared["t"], "dt": shared["dt"]}
+    for side in (shared, *sides):
+        for name, value in side.items():
+            owner, _, rest = name.rpartition("/")
+            if owner in ("", str(k)) and rest != "params":
+                out[rest] = value
+    return out
+
+
+def learning(env):
+    return env["learning"]
+
+
+def drift(learner, shared, pre, post, edge) -> dict:
+    """Edge variables after a step without events.
+
+    Edge states by exponential Euler; `dw` sees their means over the step, so that a weight that integrates a decaying
+    eligibility is exact.
+    """
+    out = dict(edge)
+    for k, rule in enumerate(learner.rules):
+        names = [n for n in rule.states("edge") if rule.has("d" + n)]
+        if not names and not rule.has("dw"):
+            continue
+        made, dt = bound_rule(learner, k, shared), shared["dt"]
+        env = environment(learner, k, shared, pre, post, edge)
+        means = {}
+        for n in names:
+            f = lambda x, n=n, made=made, env=env: jnp.asarray(made.call("d" + n, {**env, n: x}), dtype())
+            value, a = jax.jvp(f, (env[n],), (jnp.ones_like(env[n]),))
+            out[f"{k}/{n}"] = env[n] + value * dt * phi1(a * dt)
+            means[n] = env[n] + value * dt * phi2(a * dt)
+        if rule.has("dw"):
+            w = out["w"]
+            f = lambda w, made=made, env=env, means=means: learning(env) * jnp.asarray(
+                made.call("dw", {**env, **means, "w": w}), dtype()
+            )
+            value, a = jax.jvp(f, (w,), (jnp.ones_like(w),))
+            out["w"] = learner.spec.bounds.apply(w, value * dt * phi1(a * dt))
+    return out
+
+
+def event(learner, name, shared, pre, post, edge) -> dict:
+    """Edge variables after one spike; `name` is "on_pre" or "on_post"."""
+    out = dict(edge)
+    for k, rule in enumerate(learner.rules):
+        if not rule.has(name):
+            continue
+        env = environment(learner, k, shared, pre, post, {**edge, "w": out["w"]})
+        changes = bound_rule(learner, k, shared).call(name, env)
+        for key, change in changes.items():
+            if key == "w":
+                change = learning(env) * jnp.asarray(change, dtype())
+                out["w"] = learner.spec.bounds.apply(out["w"], change)
+            elif rule.cls.__states__[key].on == "edge":
+                out[f"{k}/{key}"] = out[f"{k}/{key}"] + jnp.asarray(change, dtype())
+    return out
+
+
+def delivered(learner, w, shared, pre, post) -> dict:
+    """What one presynaptic spike adds at the target, by increment."""
+    cls = learner.synapse
+    values = {name[4:]: x for side in (shared, post) for name, x in side.items() if name.startswith("syn/")}
+    rest = {a: jnp.ones((), dtype()) for a in cls.__methods__["on_pre"]} | {"dt": shared["dt"]}
+    made = cls.__bind__(values).call("on_pre", {**rest, "w": w})
+    out = {}
+    for key, _ in learner.deposits:
+        amount = jnp.asarray(made[key], dtype())
+        out[key] = amount if learner.sends[key] == "spikes" else amount * pre[f"sent/{key}"]
+    return out
+
+
+def acts(learner, name) -> bool:
+    """Whether an event changes anything on an edge."""
+    for rule in learner.rules:
+        keys = rule.cls.__increments__.get(name, ())
+        if any(key == "w" or rule.cls.__states__[key].on == "edge" for key in keys):
+            return True
+    return False
+
+
+def drifts(learner) -> bool:
+    """Whether edges change without events."""
+    return any(r.has("dw") or any(r.has("d" + n) for n in r.states("edge")) for r in learner.rules)

@@ -1,0 +1,166 @@
+"""Compiled plastic projections: who learns what, from which spikes, and the index arrays for it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .delivery import Steps, every, place_of, span
+from .dependence import dependencies
+from .errors import CompileError
+from .layout import Group, Member
+from .plastic import Plastic
+
+
+@dataclass(eq=False)
+class Rule:
+    """One rule of a projection; `leaves` are its parameters by name."""
+
+    cls: type
+    leaves: dict[str, str]
+
+    def states(self, *places):
+        return [n for n, s in self.cls.__states__.items() if s.on in places]
+
+    def has(self, method):
+        return method in self.cls.__methods__
+
+
+@dataclass(eq=False)
+class Learner:
+    """One plastic projection."""
+
+    index: int
+    projection: str
+    synapse: type
+    spec: Plastic
+    rules: list[Rule]
+    source: Group
+    pre: Member
+    group: Group
+    post: Member
+    delay: int | None  # steps; None: one per edge
+    longest: int
+    n_edges: int
+    weight: str  # name of the initial weights
+    deposits: list[tuple[str, Any]] = field(default_factory=list)  # increments at the target, and their receivers
+    sends: dict[str, str] = field(default_factory=dict)  # what is sent for each of them
+
+    @property
+    def tag(self):
+        return f"learner{self.index}"
+
+    @property
+    def axonal(self):
+        return self.spec.delay_at == "axon"
+
+    @property
+    def pre_delay(self):
+        """Steps after which the rules see a presynaptic spike; None: one delay per edge."""
+        return self.delay if self.axonal else 0
+
+    @property
+    def post_delay(self):
+        return 0 if self.axonal else self.delay
+
+    @property
+    def slots(self):
+        """Depth of the ring that takes what is delivered: 1 where it acts at once."""
+        return 1 if self.axonal else self.longest + 1
+
+    @property
+    def spiking(self):
+        """Whether its spikes move anything at the target."""
+        return bool(self.deposits)
+
+    def variables(self, end):
+        """States of the cells at one end ("pre", "post") that rules read."""
+        group, suffix = (self.source, "_pre") if end == "pre" else (self.group, "_post")
+        asked = {a for r in self.rules for args in r.cls.__methods__.values() for a in args}
+        own = {n for r in self.rules for n in r.cls.__states__}
+        return sorted(
+            a for a in asked - own if a.endswith(suffix) and a[: -len(suffix)] in group.model.__states__
+        )
+
+
+def learners(net, layout, receivers, steps, sends) -> list[Learner]:
+    """Every plastic projection of a network, in the order of definition."""
+    first: dict[int, str] = {}
+    made = []
+    for p in net.projections.values():
+        if p.plastic is None:
+            continue
+        rules = []
+        for rule in p.plastic.rules:
+            owner = first.setdefault(id(rule), p.name)
+            for key in type(rule).__params__:
+                layout.params.setdefault(f"{owner}.{key}", np.asarray(getattr(rule, key), float))
+                if owner != p.name:
+                    layout.alias[f"{p.name}.{key}"] = f"{owner}.{key}"
+            _check_increments(p.name, type(rule))
+            rules.append(Rule(type(rule), {k: f"{owner}.{k}" for k in type(rule).__params__}))
+        d = steps[p.name]
+        learner = Learner(
+            len(made),
+            p.name,
+            type(p.synapse),
+            p.plastic,
+            rules,
+            *layout.where[p.pre.name],
+            *layout.where[p.post.name],
+            None if isinstance(d, Steps) else d,
+            span(d)[1],
+            p.n_edges,
+            f"{p.name}.weight",
+        )
+        if p.name in sends:
+            place = {(r.kind, r.index, r.state): r for r in receivers}
+            for key, send in sends[p.name].items():
+                learner.deposits.append((key, place[place_of(layout, p, key)]))
+                learner.sends[key] = send
+        made.append(learner)
+    return made
+
+
+def _check_increments(name, cls):
+    """What an event adds to the traces of a side is known on that side."""
+    for event, end in (("on_pre", "pre"), ("on_post", "post")):
+        mine = [k for k in cls.__increments__.get(event, ()) if k in cls.__states__ and cls.__states__[k].on == end]
+        if not mine:
+            continue
+        asked = cls.__methods__[event]
+        values = cls.__bind__({k: np.float32(np.mean(s.default)) for k, s in cls.__params__.items()})
+        reached = dependencies(lambda v, values=values, event=event: values.call(event, v), asked)
+        states = cls.__states__
+        for key in mine:
+            for a in sorted(reached[key]):
+                near = states[a].on in (end, "projection") if a in states else a in cls.__inputs__ or a in ("t", "dt")
+                if not near and not a.endswith("_" + end):
+                    raise CompileError(
+                        f"{name}: {cls.__name__}.{event} adds to {key!r}, which lives on='{end}', something that depends "
+                        f"on {a!r}, which is not known there; declare {key!r} on='edge'"
+                    )
+
+
+def topology(learner, projection, steps) -> dict:
+    """Index arrays of a plastic projection; its edges are sorted by source.
+
+    Returns:
+        dict of int32 arrays: `indptr` (n_pre + 1,), `pre`, `post` (n_edges,) cells within their populations; by target:
+        `columns` (n_post + 1,), `sources`, `order` (n_edges,) the edge of every entry; `delays` where each edge has one.
+    """
+    edges = projection.edges
+    order = np.argsort(edges.post, kind="stable").astype(np.int32)
+    counts = np.bincount(edges.post, minlength=edges.n_post)
+    pre = np.repeat(np.arange(edges.n_pre, dtype=np.int32), np.diff(edges.indptr))
+    made = {
+        "indptr": np.asarray(edges.indptr, np.int32),
+        "pre": pre,
+        "post": np.asarray(edges.post, np.int32),
+        "columns": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+        "sources": pre[order],
+        "order": order,
+    }
+    if learner.delay is None:
+        made["delays"] = every(steps, learner.n_edges)
+    return made
