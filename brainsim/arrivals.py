@@ -137,6 +137,8 @@ def _from_vector(s, bundle, weights, ring):
     if not bundle.merged:
         by_part = lambda x: jnp.concatenate([jax.lax.slice_in_dim(x, a, a + n) for a, n in bundle.sides])
         sent, active = by_part(sent), None if active is None else by_part(active)
+    if ring is None and s.program.narrow:
+        sent = sent.astype(dtype())  # sums have the dtype of the wider factor, and are not to be rounded to bfloat16
     graph = (sent, weights, indptr, rows["indices"])
     if ring is None:
         return ops.event_csr(*graph, n_post=s.program.n_receive, active=active)

@@ -85,7 +85,9 @@ def merge(net, program: Program, specs, known: dict, given) -> dict:
         if not isinstance(value, jax.core.Tracer):
             check_bounds(np.asarray(value, float), spec, name)
         # not jnp.asarray: under jit it would turn a known value into a traced one
-        values[name] = jnp.asarray(value, dtype()) if isinstance(value, jax.Array) else np.asarray(value, dtype())
+        narrow = isinstance(value, jax.Array) and value.dtype == known[name].dtype == jnp.bfloat16
+        kind = jnp.bfloat16 if narrow else dtype()  # as it is, for it may share the memory of the operators
+        values[name] = jnp.asarray(value, kind) if isinstance(value, jax.Array) else np.asarray(value, kind)
     merged = {**known, **values}
     _check_between(net, program, values, merged)
     return merged

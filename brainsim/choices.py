@@ -4,21 +4,23 @@ import jax
 import numpy as np
 
 from . import history, procedural_calls
+from .beginning import initial_state
 from .drive import Drive
 from .events import Poisson, SpikeTrains
 from .integrate import EXPLICIT
 from .memory import in_words
-from .prepare import initial_state, prepare
+from .prepare import prepare
 from .program import Program, dtype
 from .tables import Explanation
 from .timestep import is_local
 
 
-def explain(program: Program, topology, params, laid) -> Explanation:
+def explain(program: Program, topology, params, laid, trials=()) -> Explanation:
     """Text: groups and integrators, operator calls with layout and reason, couplings, drives, memory, back ends.
 
     Args:
         laid: what compiling laid out already, see `prepare.laid_weights`.
+        trials: designs that `sim.tune()` compared.
     """
     lines = [
         f"dt {program.dt:g} ms, {np.dtype(dtype()).name}; every step: deliver, integrate, detect, reset, record",
@@ -35,6 +37,7 @@ def explain(program: Program, topology, params, laid) -> Explanation:
     lines += procedural_calls.explained(program)
     for b in program.bundles:
         lines += _bundle(program, b)
+    lines += _precision(program)
     if program.couplings:
         lines += ["", "continuous couplings"]
         lines += [_coupling(program, topology, c) for c in program.couplings]
@@ -44,6 +47,7 @@ def explain(program: Program, topology, params, laid) -> Explanation:
     drives = [*_drives(program), *_noise(program), *_inputs(program)]
     lines += ["", "drives and noise", *drives] if drives else []
     lines += ["", "memory of a run outside of transformations", *_memory(program, topology, params, laid)]
+    lines += ["", "layouts that were tried", *(f"  {t}" for t in trials)] if trials else []
     lines += ["", "operators", *_backends()]
     return Explanation("\n".join(lines))
 
@@ -58,13 +62,36 @@ def _bundle(program, b):
     rows = (
         "one row per source" if b.merged else "rows in parts, one per source and projection: weights are not permuted"
     )
-    weights = "one weight per edge" if b.per_edge else "weights per projection, applied to the sums"
+    narrow = ", in bfloat16" * program.narrow
+    weights = f"one weight per edge{narrow}" if b.per_edge else "weights per projection, applied to the sums"
     return [
         f"  {names}",
         f"    sends {sent}; {when}; {_form(program, b)}",
         f"    {weights}; {rows}; {b.n_blocks} block{'s' * (b.n_blocks > 1)} of receivers",
         f"    because: {b.why}",
     ]
+
+
+def _precision(program) -> list[str]:
+    """Which weights are narrow, and which cannot be and why."""
+    if not program.narrow:
+        return []
+    wide = np.dtype(dtype()).name
+    names = lambda found: ", ".join(dict.fromkeys(found))
+    kept = [
+        (
+            names(p.name for b in program.bundles if not b.per_edge for p in b.parts),
+            "a number per projection or target",
+        ),
+        (names(x.projection for x in program.learners), "plastic: small changes would be lost"),
+        (names(x.projection.name for x in program.procedural), "drawn again, not stored"),
+        (names(program.drives), "of drives"),
+        (names(c.projection for c in (*program.couplings, *program.edge_blocks)), "not delivered by spikes"),
+    ]
+    per_edge = names(p.name for b in program.bundles if b.per_edge for p in b.parts)
+    lines = ["", "precision of weights"]
+    lines += [f"  bfloat16, summed in {wide}: {per_edge or 'none'}; a transformed run rounds them and keeps {wide}"]
+    return lines + [f"  {wide}: {found} ({why})" for found, why in kept if found]
 
 
 def _form(program, b):
@@ -164,7 +191,7 @@ def _memory(program, topology, params, laid):
 
 def _prepared(program, topology, params, laid) -> tuple[int, int]:
     """Bytes of the weights and of the rest that `prepare` makes; parameters that it hands on as they are take none."""
-    function = lambda topology, params: prepare(program, topology, params, frozenset(laid))
+    function = lambda topology, params: prepare(program, topology, params, frozenset(laid), host=True)
     traced, shape = jax.make_jaxpr(function, return_shape=True)(topology, params)
     seen, sizes = set(map(id, traced.jaxpr.invars)), []
     for variable, x in zip(traced.jaxpr.outvars, jax.tree.leaves(shape)):

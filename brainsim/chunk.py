@@ -12,6 +12,7 @@ import numpy as np
 from .arrivals import all_spikes
 from .block import advance_block, makes_blocks
 from .finiteness import finite
+from .learn_events import awake
 from .ops import append_list
 from .program import Program, dtype
 from .record import Recorder, add_to, zero_sum
@@ -86,7 +87,8 @@ class Chunk:
                 hit = all_spikes(self.program, fired)[self.span[0] : self.span[1]]
                 out["ids"], fill = append_list(buffers["ids"], fill, hit if hit.dtype == bool else hit > 0.5)
                 out["ends"] = jax.lax.dynamic_update_index_in_dim(buffers["ends"], fill, i, 0)
-            self._note(out, lambda r: [r.read(self.program, ready, state, fired)], i, phase)
+            seen = lambda r: awake(self.program, topology, state) if r.path[:1] == ("plastic",) else state
+            self._note(out, lambda r: [r.read(self.program, ready, seen(r), fired)], i, phase)
             return i + 1, fill, state, out
 
         def block(carry, far, place):
@@ -111,6 +113,11 @@ class Chunk:
         for key, r in self.keyed("trace"):
             if r.every == 1:
                 out[key] = jax.lax.dynamic_update_slice_in_dim(out[key], jnp.stack(values(r)), i, 0)
+                continue
+            if r.path[:1] == ("plastic",):  # many values, made for this: only when they are due
+                count = phase % r.every + i + 1
+                write = lambda x, r=r, row=count // r.every - 1: x.at[row].set(values(r)[0])
+                out[key] = jax.lax.cond(count % r.every == 0, write, lambda x: x, out[key])
                 continue
             for k, value in enumerate(values(r)):
                 row = (phase % r.every + i + k) // r.every

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from . import integrate, learning, procedural_calls
@@ -10,6 +11,7 @@ from .block import may_be_blocks
 from .checks import check_size
 from .coupling import target_rows
 from .delivery import check_memory, delay_steps, every, place_of, plan, receivers_of, span
+from .design import Design
 from .drawing import for_chunks, values_range
 from .drive import Drive
 from .errors import CompileError, warn
@@ -18,6 +20,7 @@ from .learning import learners
 from .method import choose_methods
 from .network import Network
 from .packing import aligned, choose, pack, places
+from .prepare import keeps_weights
 from .procedural_rule import is_procedural, leaves
 from .program import Program, dtype
 from .stability import warn_if_unstable
@@ -55,8 +58,14 @@ class Place:
     state: str
 
 
-def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: bool) -> tuple[Program, dict, dict]:
+def build(
+    net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: bool, narrow: bool, design: Design
+) -> tuple[Program, dict, dict]:
     """Compile the static description; no XLA yet.
+
+    Args:
+        narrow: a host run keeps per-edge weights in bfloat16.
+        design: what the choice of layouts goes by.
 
     Returns:
         program, topology (dict of dicts of int32 arrays), params (dict name -> float array).
@@ -68,7 +77,7 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     _check(net, dt, method)
     layout = lay_out(net)
     check_array_parameters(net, layout)
-    steps = _delays(net, dt, strict)
+    steps = delays_in_steps(net, dt, strict)
     projections = [p for p in net.projections.values() if p.source is None]
     on_edges = {p.name for p in projections if needs_edges(type(p.synapse))}
     events = [p for p in projections if "on_pre" in type(p.synapse).__methods__ and p.name not in on_edges]
@@ -81,9 +90,9 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
     learn = learners(net, layout, receivers, steps, sends)
     calls = procedural_calls.plan(layout, [p for p in with_parts if is_procedural(p)], receivers, sends, steps, dt)
     for b in bundles:
-        choose(b, sum(r.n for r in receivers))
+        choose(b, sum(r.n for r in receivers), design, np.dtype(dtype()).itemsize)
     params = {k: np.asarray(v, float) for k, v in layout.params.items()}
-    weights = _weight_leaves(net, params, _lay_weights(bundles))
+    weights = _weight_leaves(net, params, _lay_weights(layout, dt, bundles, narrow, design))
     initial = _initial_leaves(net, params)
     program = Program(
         layout,
@@ -105,11 +114,13 @@ def build(net: Network, dt, method, surrogate: Surrogate, smooth: bool, strict: 
         weights,
         procedural=calls,
         learners=learn,
+        narrow=narrow,
+        threads=design.threads,
     )
     split_outputs(program)
     by_name = {p.name: p for p in projections}
     program.lists = (any(b.listed for b in bundles) or bool(learn)) and not smooth
-    program.levels = choose_levels(program.couplings, by_name, steps, may_be_blocks(program))
+    program.levels = choose_levels(program.couplings, by_name, steps, may_be_blocks(program), design.levels)
     topology = {**_topology(program, by_name, steps), **procedural_calls.topology(program)}
     topology.update({x.tag: learning.topology(x, by_name[x.projection], steps[x.projection]) for x in learn})
     _buffers(program, topology, steps, net)
@@ -136,7 +147,24 @@ def check_dt(dt) -> float:
     return float(dt)
 
 
-def _delays(net, dt, strict):
+def check_weights(weights) -> bool:
+    """Whether per-edge weights are kept in bfloat16.
+
+    Raises:
+        CompileError: a precision that a run cannot keep weights in.
+    """
+    run = np.dtype(dtype()).name
+    if weights is None or weights == run:
+        return False
+    if weights == "bfloat16" and run == "float32":
+        return True
+    why = f"the run is {run}" + (": sums of rounded numbers gain nothing from it" if run == "float64" else "")
+    known = "'float32' or 'bfloat16'" if run == "float32" else "'float64'"
+    raise CompileError(f"weights={weights!r} is not a precision for weights here; {why}; write weights={known}")
+
+
+def delays_in_steps(net, dt, strict) -> dict:
+    """Delays of every projection by name, int or `Steps`; warns of those off the grid."""
     off = []
     report = lambda name, count, shift, strict: off.append((name, count, shift))
     steps = {p.name: delay_steps(p, dt, strict, report) for p in net.projections.values() if not is_procedural(p)}
@@ -154,14 +182,20 @@ def _delays(net, dt, strict):
     return steps
 
 
-def _lay_weights(bundles):
-    """Memory for the weights of bundles in parts, of which the parameters will be views: projection -> array."""
+def _lay_weights(layout, dt, bundles, narrow, design):
+    """Memory for the weights of bundles in parts, of which the parameters will be views: projection -> array.
+
+    Where weights are narrow, these parameters are, too: only so does memory fall.
+    """
     views = {}
     for b in bundles:
-        if b.merged or b.sends != "spikes":
+        alone = narrow and b.per_edge and len(b.parts) == 1 and b.n_edges > design.permuted
+        if (b.merged and not alone) or b.sends != "spikes":
             continue
+        if narrow and not keeps_weights(layout, dt, b):
+            continue  # what arrives is to be rounded once
         starts, n = places(b)
-        b.laid = aligned(n, dtype())
+        b.laid = aligned(n, jnp.bfloat16 if narrow else dtype())
         for part, start, end in zip(b.parts, starts, [*starts[1:], n]):
             b.laid[start + part.n_edges : end] = 0
             if np.ndim(part.projection.weight_values) and part.name not in views:
@@ -184,11 +218,18 @@ def _weight_leaves(net, params, views):
 
 
 def _whole(values, n, out):
-    """All values of a parameter; in the precision of the run where there is one per edge."""
+    """All values of a parameter; in the precision of the run where there is one per edge, unless `out` is narrower."""
     if np.ndim(values) == 0:
         return np.asarray(values, float)
     out = aligned(n, dtype()) if out is None else out
-    for_chunks(lambda low, high: values_range(values, low, high, out.dtype, out[low:high]), n)
+
+    def fill(low, high):
+        if out.dtype == dtype():
+            values_range(values, low, high, out.dtype, out[low:high])
+        else:
+            out[low:high] = values_range(values, low, high, dtype())
+
+    for_chunks(fill, n)
     return out
 
 
@@ -256,13 +297,13 @@ def _topology(program, projections, steps):
 
 def _buffers(program, topology, steps, net):
     """How many steps of the past are kept."""
-    longest = procedural_calls.longest(program)
+    longest, size = procedural_calls.longest(program), np.dtype(dtype()).itemsize
     for b in program.bundles:
         if b.delay is not None:
             longest = max(longest, b.delay)
         else:
             program.rings[b.tag] = b.slots
-            check_memory("ring", program.rings[b.tag], program.n_receive, 4, program.rings[b.tag] * program.dt)
+            check_memory("ring", program.rings[b.tag], program.n_receive, size, program.rings[b.tag] * program.dt)
     for e in program.edge_blocks:
         longest = max(longest, span(steps[e.projection])[1])
     longest = max([longest, *(x.longest for x in program.learners)])
@@ -271,11 +312,11 @@ def _buffers(program, topology, steps, net):
             "history of outputs",
             c.depth,
             c.terminal.group.n,
-            4 * max(1, len(c.slot.synapse.__outputs__)),
+            size * max(1, len(c.slot.synapse.__outputs__)),
             c.depth * program.dt,
         )
     program.history = longest + 1
-    check_memory("history of spikes", program.history, program.layout.n_sources, 4, longest * program.dt)
+    check_memory("history of spikes", program.history, program.layout.n_sources, size, longest * program.dt)
 
 
 def _check_derived(program, params):

@@ -30,13 +30,13 @@ def learning(env):
     return env["learning"]
 
 
-def drift(learner, shared, pre, post, edge) -> dict:
-    """Edge variables after a step without events.
+def flow(learner, shared, pre, post, edge):
+    """(edge variables after a step without events, change of the weight that it asks for).
 
-    Edge states by exponential Euler; `dw` sees their means over the step, so that a weight that integrates a decaying
-    eligibility is exact.
+    Edge states move by exponential Euler; `dw` sees their means over the step, so that a weight that integrates a
+    decaying eligibility is exact.
     """
-    out = dict(edge)
+    out, change = {k: x for k, x in edge.items() if k != "w"}, jnp.zeros_like(edge["w"])
     for k, rule in enumerate(learner.rules):
         names = [n for n in rule.states("edge") if rule.has("d" + n)]
         if not names and not rule.has("dw"):
@@ -50,13 +50,19 @@ def drift(learner, shared, pre, post, edge) -> dict:
             out[f"{k}/{n}"] = env[n] + value * dt * phi1(a * dt)
             means[n] = env[n] + value * dt * phi2(a * dt)
         if rule.has("dw"):
-            w = out["w"]
             f = lambda w, made=made, env=env, means=means: learning(env) * jnp.asarray(
                 made.call("dw", {**env, **means, "w": w}), dtype()
             )
+            w = edge["w"] + change
             value, a = jax.jvp(f, (w,), (jnp.ones_like(w),))
-            out["w"] = learner.spec.bounds.apply(w, value * dt * phi1(a * dt))
-    return out
+            change = change + value * dt * phi1(a * dt)
+    return out, change
+
+
+def drift(learner, shared, pre, post, edge) -> dict:
+    """Edge variables after a step without events, the weight within its bounds."""
+    out, change = flow(learner, shared, pre, post, edge)
+    return {**out, "w": learner.spec.bounds.apply(edge["w"], change)}
 
 
 def event(learner, name, shared, pre, post, edge) -> dict:

@@ -9,7 +9,8 @@ from .program import Program
 
 def finite(state):
     """Whether every float of the cells, synapses and edges is finite."""
-    leaves = [x for x in jax.tree.leaves((state["z"], state["edges"])) if jnp.issubdtype(x.dtype, jnp.floating)]
+    every = jax.tree.leaves((state["z"], state["edges"], state["plastic"]))
+    leaves = [x for x in every if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in leaves])) if leaves else jnp.asarray(True)
 
 
@@ -34,4 +35,8 @@ def which_is_not(program: Program, state) -> str:
             bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
             if len(bad):
                 return f"{e.projection}.{key} became non-finite on edges {', '.join(map(str, bad[:3]))}"
+    for x in program.learners:
+        bad = np.flatnonzero(~np.isfinite(np.asarray(state["plastic"][x.tag]["w"])))
+        if len(bad):
+            return f"{x.projection}.w became non-finite on edges {', '.join(map(str, bad[:3]))}"
     return "a state became non-finite"

@@ -42,7 +42,11 @@ class Learning:
         edge = {"w": self.old["w"]}
         for k, rule in enumerate(learner.rules):
             edge.update({f"{k}/{n}": self.old["rules"][str(k)][n] for n in rule.states("edge")})
-        edge, inbox = learn_events.edges(self, edge) if self.by_event else self.edges(edge, hits)
+        if self.by_event:
+            edge, inbox, rest = learn_events.edges(self, edge, hits)
+            new.update({} if rest is None else {"rest": rest})
+        else:
+            edge, inbox = self.edges(edge, hits)
         new.update(w=edge["w"], inbox=inbox, past=self.past)
         for k, rule in enumerate(learner.rules):
             held = {f"{k}/{n}" for n in rule.states("pre", "post", "edge", "projection")}
@@ -327,12 +331,12 @@ def initial(program, learner, params, z) -> dict:
     for key, receiver in learner.deposits:
         out["inbox"][key] = jnp.zeros((learner.slots, receiver.n), real)
     if learner.longest:
-        out["past"] = _initial_past(learner, out, z)
+        out["past"] = _initial_past(learner, out, z, program.history)
     return out
 
 
-def _initial_past(learner, state, z):
-    """Before the run everything was as at its start."""
+def _initial_past(learner, state, z, depth):
+    """Before the run everything was as at its start; as deep as the history of spikes."""
     end = "pre" if learner.axonal else "post"
     group, member = (learner.source, learner.pre) if end == "pre" else (learner.group, learner.post)
     values = {a: z[group.index][a.rpartition("_")[0]][member.start : member.stop] for a in learner.variables(end)}
@@ -340,4 +344,4 @@ def _initial_past(learner, state, z):
         for k, rule in enumerate(learner.rules):
             mine = {f"{k}/{n}": state["rules"][str(k)][n] for n in rule.states(end)}
             values.update({**mine, **{f"after/{n}": x for n, x in mine.items()}})
-    return {n: jnp.broadcast_to(x, (learner.longest + 1, *x.shape)) for n, x in values.items()}
+    return {n: jnp.broadcast_to(x, (depth, *x.shape)) for n, x in values.items()}

@@ -147,7 +147,8 @@ def topology(learner, projection, steps) -> dict:
 
     Returns:
         dict of int32 arrays: `indptr` (n_pre + 1,), `pre`, `post` (n_edges,) cells within their populations; by target:
-        `columns` (n_post + 1,), `sources`, `order` (n_edges,) the edge of every entry; `delays` where each edge has one.
+        `columns` (n_post + 1,), `sources`, `order` (n_edges,) the edge of every entry; where each edge has a delay:
+        `delays`, and on the axon `pieces`, `piece_post`, `piece_order`.
     """
     edges = projection.edges
     order = np.argsort(edges.post, kind="stable").astype(np.int32)
@@ -161,6 +162,15 @@ def topology(learner, projection, steps) -> dict:
         "sources": pre[order],
         "order": order,
     }
-    if learner.delay is None:
-        made["delays"] = every(steps, learner.n_edges)
+    if learner.delay is not None:
+        return made
+    made["delays"] = delays = every(steps, learner.n_edges)
+    if learner.axonal:
+        # a row in pieces of one delay each; by target, an entry names source and delay in one word
+        depth = learner.longest + 1
+        made["piece_order"] = pieces = np.lexsort((np.arange(learner.n_edges), delays, pre)).astype(np.int32)
+        made["piece_post"] = made["post"][pieces]
+        counts = np.bincount(pre.astype(np.int64) * depth + delays, minlength=edges.n_pre * depth)
+        made["pieces"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        made["sources"] = made["sources"] + delays[order] * np.int32(edges.n_pre)
     return made

@@ -9,42 +9,51 @@ ring). Spikes are then delivered block by block, and blocks are what threads sha
 within a row, so a block is a stretch of the row and needs only its first edge.
 """
 
-from itertools import pairwise
-
 import numpy as np
 
 from .delivery import Bundle, Steps, span
+from .design import Design
 from .drawing import for_chunks
 from .edges import merge_rows
 
-CACHE = 3 * 2**18  # bytes of receivers and their future that stay in the cache of a core
-SHORTEST = 24  # edges of a row per block, below which walking the pointers costs more than the cache saves
-LISTS = True  # a host run on the CPU lists its spikes once, instead of looking for them in every delivery
-PERMUTED = 2**24  # most edges with weights of their own that are permuted
 
+def choose(bundle: Bundle, n_receive: int, design: Design, itemsize: int) -> None:
+    """Layout, number of blocks and depth of the ring of a bundle, and why.
 
-def choose(bundle: Bundle, n_receive: int) -> None:
-    """Layout, number of blocks and depth of the ring of a bundle, and why."""
-    bundle.parts.sort(key=lambda p: p.start)
+    Args:
+        n_receive: receivers of all bundles.
+        itemsize: bytes of what a receiver holds.
+    """
     bundle.slots = 1 if bundle.delay is not None else max(span(p.steps)[1] for p in bundle.parts) + 1
     bundle.packed = bundle.slots * n_receive < 2**31
+    width, crossed = itemsize * bundle.slots * n_receive, overlap(bundle)
     permuted = bundle.per_edge and len(bundle.parts) > 1
-    bundle.merged = not permuted or bundle.n_edges <= PERMUTED
-    width = 4 * bundle.slots * n_receive
-    if width > CACHE and bundle.merged and _overlap(bundle):
-        bundle.merged = False  # a row of several projections onto the same receivers is not sorted
+    merged = not permuted or bundle.n_edges <= design.permuted
+    if width > design.cache and crossed:
+        merged = False  # a row of several projections onto the same receivers is not sorted
+    bundle.merged = design.merged.get(bundle.index, merged)
+    # in parts, too, sums follow the sources
+    bundle.parts.sort(key=lambda p: p.start if bundle.merged else (p.source, p.start))
     fan = bundle.n_edges / max(_n_rows(bundle), 1)
-    bundle.n_blocks = int(max(1, min(-(-width // CACHE), fan * (1 if bundle.merged else 4) // SHORTEST)))
-    bundle.listed = LISTS and bundle.sends == "spikes"
+    blocks = max(1, min(-(-width // design.cache), fan * (1 if bundle.merged else 4) // design.shortest))
+    most = 1 if bundle.merged and crossed else max(1, n_receive)
+    bundle.n_blocks = int(min(design.blocks.get(bundle.index, blocks), most))
+    bundle.listed = design.lists and bundle.sends == "spikes"
     bundle.why = (
         f"{bundle.n_edges} edges, {fan:.0f} a row; receivers{' and their future' * (bundle.slots > 1)} take "
-        f"{width / 2**20:.2g} MiB of {CACHE / 2**20:.2g} that stay in cache"
+        f"{width / 2**20:.2g} MiB of {design.cache / 2**20:.2g} that stay in cache"
     )
 
 
-def _overlap(bundle):
-    spans = [p.span for p in bundle.parts]
-    return any(a[1] > b[0] for a, b in pairwise(spans))
+def overlap(bundle) -> bool:
+    """Whether a source has several projections onto the same receivers.
+
+    Then its merged row is not sorted by receiver, and sums have another order in merged rows than in parts.
+    """
+    low, high = np.array([p.span for p in bundle.parts]).T
+    first, end = np.array([(a, a + n) for a, n in bundle.sides]).T
+    meet = lambda k: (low < high[k]) & (low[k] < high) & (first < end[k]) & (first[k] < end)
+    return any(np.count_nonzero(meet(k)) > 1 for k in range(len(low)))
 
 
 def _n_rows(bundle):

@@ -1,4 +1,4 @@
-"""What a run needs once: parameters as arrays, weights in the order of the operators, propagators, initial state."""
+"""What a run needs once: parameters as arrays, weights in the order of the operators, propagators."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import cell, integrate, learn, procedural_calls
+from . import cell, integrate, procedural_calls
 from .coupling import weighted_sums
-from .declare import Const
 from .errors import CompileError
 from .method import environment_names
 from .packing import places
@@ -45,11 +44,13 @@ def derive(program: Program, params: dict) -> dict:
     return out
 
 
-def prepare(program: Program, topology: dict, params: dict, laid: frozenset = frozenset()) -> dict:
+def prepare(program: Program, topology: dict, params: dict, laid: frozenset = frozenset(), host: bool = False) -> dict:
     """Everything the loop reads that does not change in it; differentiable in the parameters.
 
     Args:
         laid: tags of bundles whose weights lie in operator order already; they are left out.
+        host: for a host run: narrow weights are kept in bfloat16. Else they are rounded to it and stay as wide as the
+            run, so that derivatives, which add up over the steps, keep their precision.
     """
     params = derive(program, params)
     layout = program.layout
@@ -60,7 +61,7 @@ def prepare(program: Program, topology: dict, params: dict, laid: frozenset = fr
     bound.update({x.tag: _rule_parameters(x, params) for x in program.learners})
     ready = {
         "bound": bound,
-        "weights": _weights(program, topology, params, laid),
+        "weights": _weights(program, topology, params, laid, host),
         "drive_weights": _drive_weights(program, params),
         "inputs": {
             g.index: {n: jnp.asarray(i.default, dtype()) for n, i in g.model.__inputs__.items()} for g in layout.groups
@@ -93,9 +94,9 @@ def _rule_parameters(learner, params):
     return {str(k): {key: params[leaf] for key, leaf in rule.leaves.items()} for k, rule in enumerate(learner.rules)}
 
 
-def effective_weight(program, cls, w, values, key, n):
+def effective_weight(dt, cls, w, values, key, n):
     """What one spike adds: the increment `on_pre(w)[key]`; a scalar if weight and parameters are, else one of n."""
-    rest = {a: jnp.ones((), dtype()) for a in cls.__methods__["on_pre"]} | {"dt": jnp.asarray(program.dt, dtype())}
+    rest = {a: jnp.ones((), dtype()) for a in cls.__methods__["on_pre"]} | {"dt": jnp.asarray(dt, dtype())}
 
     def one(w, values):
         return jnp.asarray(cls.__bind__(values).call("on_pre", {**rest, "w": w})[key], dtype())
@@ -104,7 +105,7 @@ def effective_weight(program, cls, w, values, key, n):
     return one(w, values) if scalar else map_cells(one, n, w, values)
 
 
-def _weights(program, topology, params, laid):
+def _weights(program, topology, params, laid, host):
     out = procedural_calls.weights(program, params, _at_arrival, effective_weight)
     for b in program.bundles:
         if b.tag in laid:
@@ -117,10 +118,12 @@ def _weights(program, topology, params, laid):
                 slot, n = program.layout.slot_of[part.name], part.projection.post.n
                 edges = part.projection.edges if b.per_edge else None
                 values = _at_arrival(params, slot, part.name, edges, n)
-                w = effective_weight(program, cls, w, values, part.key, part.n_edges if b.per_edge else n)
+                w = effective_weight(program.dt, cls, w, values, part.key, part.n_edges if b.per_edge else n)
             weights.append(w)
         if b.per_edge:
             edge = _side_by_side(b, weights)
+            if program.narrow:
+                edge = edge.astype(jnp.bfloat16) if host else rounded(edge)
             order = topology[b.tag].get("order")
             out[b.tag] = {"edge": edge if order is None else edge[order]}
         else:
@@ -135,6 +138,15 @@ def _weights(program, topology, params, laid):
     return out
 
 
+@jax.custom_jvp
+def rounded(weights):
+    """Weights rounded to bfloat16, in their own dtype; the derivative is that of the weights as they were."""
+    return jax.lax.reduce_precision(weights, exponent_bits=8, mantissa_bits=7)  # a cast to and fro is optimised away
+
+
+rounded.defjvps(lambda slope, _, weights: slope)
+
+
 def _side_by_side(bundle, weights):
     """Weights of all edges of a bundle, with zeros in the gaps between its parts."""
     starts, n = places(bundle)
@@ -147,24 +159,29 @@ def _side_by_side(bundle, weights):
 
 
 def laid_weights(program, params) -> dict:
-    """Weights that the host has laid out already: tag -> (weights, the parameters they were made of)."""
+    """Weights that the host has laid out already: tag -> (weights, the parameters they were made of).
+
+    Where they are narrow, so are the parameters that share their memory.
+    """
     out = {}
     for b in program.bundles:
         whole, b.laid = b.laid, None
         names = {program.weights[p.name][1] for p in b.parts}
-        if whole is None or len(names) < len(b.parts) or names & set(program.derived) or not _keeps_weights(program, b):
+        if whole is None or len(names) < len(b.parts) or names & set(program.derived):
+            continue
+        if not keeps_weights(program.layout, program.dt, b):
             continue
         if all(params[n].ndim for n in names):
             out[b.tag] = jax.device_put(whole), {n: params[n] for n in names}
     return out
 
 
-def _keeps_weights(program, bundle) -> bool:
+def keeps_weights(layout, dt, bundle) -> bool:
     """Whether the weights of a bundle are those of its projections as they are: `on_pre` gives `w` unchanged."""
     for part in bundle.parts:
-        cls, slot = program.weights[part.name][0], program.layout.slot_of[part.name]
+        cls, slot = type(part.projection.synapse), layout.slot_of[part.name]
         values = {k: jnp.zeros(()) for k in slot.leaves}
-        one = lambda w, cls=cls, values=values, key=part.key: effective_weight(program, cls, w, values, key, 1)
+        one = lambda w, cls=cls, values=values, key=part.key: effective_weight(dt, cls, w, values, key, 1)
         jaxpr = jax.make_jaxpr(one)(jnp.zeros((), dtype())).jaxpr
         if jaxpr.outvars[0] is not jaxpr.invars[0]:
             return False
@@ -229,7 +246,7 @@ def _drive_weights(program, params):
         for key, place in port.receivers.items():
             cells = cells if place.cells is None else np.sort(port.cells)
             values = _at_arrival(params, slot, name, Ends(cells, cells), port.n)
-            w = effective_weight(program, cls, jnp.asarray(params[leaf], dtype()), values, key, len(cells))
+            w = effective_weight(program.dt, cls, jnp.asarray(params[leaf], dtype()), values, key, len(cells))
             out.setdefault(name, {})[key] = w
     return out
 
@@ -296,111 +313,3 @@ def _propagators(program, g, bound):
     if all(v.ndim == 0 for v in jax.tree.leaves(mine)):
         return tables(mine)
     return map_cells(tables, g.n, mine)
-
-
-def initial_state(program: Program, params: dict, drives: dict) -> dict:
-    """State before the first step."""
-    params = derive(program, params)
-    real = dtype()
-    layout = program.layout
-    z = {g.index: {} for g in layout.groups}
-    for g in layout.groups:
-        pieces = [_initial_cells(g, m, params) for m in g.members]
-        z[g.index] = {k: jnp.concatenate([p[k] for p in pieces]) for k in pieces[0]}
-    for place, on in (*((s, "post") for s in layout.slots), *((t, "pre") for t in layout.terminals)):
-        for name, spec in place.synapse.__states__.items():
-            if spec.on == on:
-                z[place.group.index][f"{place.tag}/{name}"] = _initial_synapse(program, place, on, name, spec, params)
-    state = {"step": jnp.zeros((), jnp.int32), "z": z, "edges": {}, "refractory": {}, "distance": {}}
-    for e in program.edge_blocks:
-        state["edges"][e.tag] = {n: _initial_edges(e, n, params) for n in e.states}
-    for g in layout.groups:
-        if g.model.__refractory__ is not None:
-            state["refractory"][g.index] = jnp.zeros((g.n,), jnp.int32)
-        if "spike" in g.model.__methods__ and g.model.spike_on == "crossing":
-            # a cell that starts above threshold has not crossed it
-            state["distance"][g.index] = jnp.ones((g.n,), real)
-    n = layout.n_sources
-    state["history"] = {"spikes": jnp.zeros((program.history, n), real)} if n else {}
-    for name, sender in program.sent.items():
-        if sender.key is not None:
-            state["history"][name] = jnp.zeros((program.history, n), real)
-    state["rings"] = {tag: jnp.zeros((depth, program.n_receive), real) for tag, depth in program.rings.items()}
-    state["rings"].update(procedural_calls.rings(program))
-    state["sent"] = {c.tag: {} for c in program.couplings if c.depth}
-    for c in program.couplings:
-        if c.depth:
-            state["sent"][c.tag] = _initial_outputs(program, c, state, params)
-    state["plastic"] = {x.tag: learn.initial(program, x, params, z) for x in program.learners}
-    state["drives"] = {name: drive.begin(n, real) for name, (drive, n, _) in drives.items()}
-    return state
-
-
-def _initial_cells(g, member, params):
-    """Initial values of one population: set by the user, by `init_<state>`, or as declared."""
-    i = g.members.index(member)
-    values = {k: params[names[i]] for k, names in g.leaves.items()}
-    made = {}
-    waiting = list(g.model.__states__)
-    while waiting:
-        for name in list(waiting):
-            spec, user = g.model.__states__[name], params.get(f"{member.name}.{name}(0)")
-            asked = g.model.__methods__.get(f"init_{name}", ())
-            if user is not None:
-                made[name] = jnp.broadcast_to(user, (member.n,))
-            elif f"init_{name}" in g.model.__methods__:
-                if not set(asked) <= set(made):
-                    continue
-                one = lambda v, z, name=name: g.model.__bind__(v).call(f"init_{name}", z)
-                made[name] = map_cells(one, member.n, values, {a: made[a] for a in asked}).astype(dtype())
-            else:
-                value = _declared(spec, g.model, values)
-                made[name] = jnp.broadcast_to(value, (member.n,))
-            waiting.remove(name)
-            break
-        else:
-            raise CompileError(
-                f"{g.model.__name__}: init methods of {waiting} wait for each other; give one a declared value"
-            )
-    return made
-
-
-def _declared(spec, cls, values):
-    if not isinstance(spec.initial, str):
-        return jnp.asarray(spec.initial, dtype())
-    declared = vars(cls).get(spec.initial) or getattr(cls, spec.initial)
-    return jnp.asarray(declared.value if isinstance(declared, Const) else values[spec.initial], dtype())
-
-
-def _initial_synapse(program, place, on, name, spec, params):
-    group = place.group
-    values = expand_slot(place, params) if on == "post" else expand_terminal(place, params)
-    whole = jnp.broadcast_to(_declared(spec, place.synapse, values), (group.n,))
-    for projection in place.projections:
-        user = params.get(f"{projection}.{name}(0)")
-        if user is not None:
-            a, b = place.spans[projection] if on == "post" else (place.member.start, place.member.stop)
-            whole = whole.at[a:b].set(jnp.broadcast_to(user, (b - a,)))
-    return whole
-
-
-def _initial_edges(block, name, params):
-    spec = block.synapse.__states__[name]
-    user = params.get(f"{block.projection}.{name}(0)")
-    values = {k: params[v] for k, v in block.leaves.items()}
-    n = block.n_edges
-    return jnp.broadcast_to(user if user is not None else _declared(spec, block.synapse, values), (n,))
-
-
-def _initial_outputs(program, c, state, params):
-    """Before the run every source has sent what it sends in its initial state."""
-    g = c.terminal.group
-    bound = expand_terminal(c.terminal, params)
-
-    def one(z, bound):
-        env = {"t": jnp.zeros((), dtype()), "dt": jnp.asarray(program.dt, dtype())}
-        sent = c.terminal.synapse.__bind__(bound).call("output", cell.terminal_values(c.terminal, z, env))
-        return {k: jnp.asarray(sent[k], dtype()) for k in c.moving}
-
-    now = map_cells(one, g.n, state["z"][g.index], bound)
-    return {k: jnp.broadcast_to(v[:, None], (g.n, c.depth)) for k, v in now.items()}

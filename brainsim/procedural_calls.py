@@ -120,7 +120,7 @@ def weights(program, params, at_arrival, effective_weight) -> dict:
         w = jnp.ones((), dtype()) if stream.normal else given[0]
         if stream.sends == "spikes":
             values = at_arrival(params, program.layout.slot_of[p.name], p.name, None, p.post.n)
-            scale = effective_weight(program, cls, w, values, stream.key, p.post.n)
+            scale = effective_weight(program.dt, cls, w, values, stream.key, p.post.n)
             scale = scale[p.post.index[0] : p.post.index[0] + len(p.post)] if jnp.ndim(scale) else scale
         elif not stream.normal:
             scale = w

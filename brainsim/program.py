@@ -37,6 +37,8 @@ class Program:
     initial: tuple[str, ...]
     weights: dict[str, tuple]
     lists: bool = False  # a host run keeps lists of spikes, where they are native
+    narrow: bool = False  # a host run keeps per-edge weights in bfloat16
+    threads: int | None = None  # most threads of one operator call in a host run
     levels: tuple[int, ...] = ()  # steps whose delayed couplings are summed together, nested windows
     zero_states: dict[str, float] = field(default_factory=dict)
     learners: list[Any] = field(default_factory=list)  # plastic projections

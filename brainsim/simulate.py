@@ -11,26 +11,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checkpoint, history, traced
+from . import checkpoint, history, learn_events, traced
+from .beginning import initial_state
 from .checks import bound_specs, merge
 from .chunk import Chunk
-from .compile import MAX_STEPS, build
+from .compile import MAX_STEPS, build, check_weights
+from .design import Design
 from .errors import NonFiniteError, RunError
 from .events import has_bound
 from .feeds import carried, drives_of, known_feeds, seed_words
 from .finiteness import finite, which_is_not
 from .grid import to_steps
+from .kept import Kept
 from .network import Network
-from .prepare import initial_state, laid_weights, prepare, with_shared_factors
+from .prepare import laid_weights, prepare, with_shared_factors
 from .program import Program, dtype
 from .progress import Progress
 from .record import Recorder, TracedResult, TracedTrace, add_to, check_memory, mean_of, resolve, zero_sum
 from .result import Result
 from .surrogate import Surrogate
+from .threads import native_threads
 from .units import to_canonical
 
 
-def compile_network(net: Network, dt=0.1, record=(), method="auto", surrogate=None, smooth=False, strict=False):
+def compile_network(
+    net: Network,
+    dt=0.1,
+    record=(),
+    method="auto",
+    surrogate=None,
+    smooth=False,
+    strict=False,
+    *,
+    weights=None,
+    tune=False,
+    design=None,
+):
     """Compile a network.
 
     Args:
@@ -41,13 +57,21 @@ def compile_network(net: Network, dt=0.1, record=(), method="auto", surrogate=No
         surrogate: `bs.Surrogate(name, width)`, the derivative of a spike.
         smooth: replace spikes by the integral of the surrogate (for finite-difference tests).
         strict: delays off the grid are an error instead of one warning.
+        weights: precision in which a host run keeps weights of event-driven projections that have one per edge: that of
+            the run ("float32", "float64") or "bfloat16": half the memory and traffic, three digits; sums stay float32.
+            Transformed runs round the weights and keep them wide, so that derivatives keep their precision.
+        tune: True, or arguments of `Simulation.tune` as a dict: layouts are chosen by measurement.
+        design: `brainsim.design.Design`, by which layouts are chosen else.
 
     Returns:
         Simulation.
     """
-    program, topology, params = build(net, dt, method, surrogate or Surrogate(), bool(smooth), bool(strict))
-    recorders = resolve(net, program, record)
-    return Simulation(net, program, topology, params, recorders)
+    options = {"dt": dt, "record": record, "method": method, "surrogate": surrogate, "smooth": smooth, "strict": strict}
+    chosen = surrogate or Surrogate(), bool(smooth), bool(strict), check_weights(weights), design or Design()
+    program, topology, params = build(net, dt, method, *chosen)
+    sim = Simulation(net, program, topology, params, resolve(net, program, record))
+    sim.options = {**options, "weights": weights, "design": design, "version": net._version}
+    return sim.tune(**({} if tune is True else tune)) if tune else sim
 
 
 class Simulation:
@@ -63,8 +87,10 @@ class Simulation:
         self.feeds = known_feeds(program)
         self.chunk = Chunk(program, self.feeds, recorders)
         self._state, self._last = None, None
+        self.options, self.trials = None, ()  # of compiling and of `tune`
         self._prepare = jax.jit(
-            lambda topology, params, laid=frozenset(): prepare(self.program, topology, params, laid), static_argnums=2
+            lambda topology, params, laid=frozenset(): prepare(self.program, topology, params, laid, host=True),
+            static_argnums=2,
         )
         self._start = jax.jit(lambda params, drives: self._initial(params, drives))
 
@@ -93,7 +119,29 @@ class Simulation:
         """What a step of the compiled network does, which layout was chosen and why, as text."""
         from .choices import explain
 
-        return explain(self.program, self.topology, self.params, self._laid)
+        return explain(self.program, self.topology, self.params, self._laid, self.trials)
+
+    def tune(self, duration=20.0, params=None, inputs=None, state=None, key=0, *, exact=True, progress=False):
+        """The same simulation with the layout that is fastest here, found by trying; `explain` shows what was tried.
+
+        At most eight other layouts are compiled and run in turns with the best one so far, from the state after
+        `duration`. Only the speed of the result depends on the machine. A second network's memory is needed meanwhile.
+
+        Args:
+            duration, params, inputs, state, key: of the runs, as in `run`; take what the simulation is meant for.
+            exact: try only what changes no bit, which is checked; else also sums in another order (windows of delayed
+                couplings, rows of projections that share sources and targets), where spikes are the same.
+            progress: a line on stderr for everything tried.
+
+        Returns:
+            Simulation, which goes on from the same state.
+
+        Raises:
+            RunError: the network has changed since it was compiled.
+        """
+        from .tune import tune
+
+        return tune(self, duration, params, inputs, state, key, exact=exact, progress=progress)
 
     def run(self, duration, params=None, inputs=None, state=None, key=0, *, progress=False, stream=None):
         """Simulate; pure: starts from `state` and stores nothing.
@@ -191,14 +239,16 @@ class Simulation:
         ready = self._prepared(params)
         state = self._begin(params, drives, state, self._start)
         state = history.enter(self.program, state, history.counter(ready, state))
+        if "ids" in state["history"]:
+            state = learn_events.enter(self.program, state, learn_events.busy(self.program, self.feeds, drives))
         if not bool(finite(state)):
             raise NonFiniteError(f"{which_is_not(self.program, state)} before the run: initial values must be finite")
         check_memory(self.recorders, n, stream is not None)
         first, done, complete = int(state["step"]), 0, True
-        kept = _Kept(self._header(first), stream)
+        kept = Kept(self._header(first), stream)
         buffers, bar = self.chunk.buffers(), Progress(n * self.dt, progress, jax.default_backend())
-        sums = self._sums(buffers)
-        with kept:
+        sums, looped = self._sums(buffers), time.perf_counter()
+        with kept, native_threads(self.program.threads):
             try:
                 while done < n:
                     most, phase = min(self.chunk.capacity, n - done), done % self.chunk.stride
@@ -220,11 +270,12 @@ class Simulation:
             meta = {
                 **self._meta(),
                 "wall_s": time.perf_counter() - begun,
+                "loop_s": time.perf_counter() - looped,
                 "compile_s": bar.compile_s,
                 "complete": complete,
             }
             whole = kept.finish(meta, summaries) or self._part(self.chunk.buffers(), first, 0, 0)
-        state = history.leave(self.program, state)
+        state = history.leave(self.program, learn_events.awake(self.program, self.topology, state))
         return replace(whole, summaries=summaries, state=state, meta={**whole.meta, **meta})
 
     def _prepared(self, params):
@@ -317,41 +368,9 @@ class Simulation:
         self._state = checkpoint.load(path, self._start(self.params, drives), self.program)
 
 
-class _Kept:
-    """Parts of a run: in memory, or streamed to a file that stays readable whatever happens."""
-
-    def __init__(self, header, stream):
-        self.parts, self.writer = [], None
-        if stream is not None:
-            from .storage import StreamWriter
-
-            self.writer = StreamWriter(stream, header)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if self.writer is not None and kind is not None:
-            self.writer.close(complete=False)
-
-    def append(self, part):
-        if self.writer is not None:
-            self.writer.append(part)
-        else:
-            self.parts.append(part)
-
-    def finish(self, meta, summaries) -> Result | None:
-        if self.writer is not None:
-            from .lazy import is_large
-
-            self.writer.close(complete=meta["complete"], meta=meta, summaries=summaries)
-            return Result.load(self.writer.path, lazy=is_large(self.writer.path))
-        return Result.join(self.parts) if self.parts else None
-
-
 def _on_device(value):
     """A parameter as a jax array, which shares the memory of large arrays that compiling has made."""
-    value = np.asarray(value, dtype())
+    value = np.asarray(value, value.dtype if value.dtype == jnp.bfloat16 else dtype())
     return jax.device_put(value) if value.size > 2**20 else jnp.asarray(value)
 
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import cell
+from .beginning import initial_state
 from .errors import warn
-from .prepare import derive, initial_state
+from .prepare import derive
 from .program import Program, dtype, expand_group, expand_slot, expand_terminal, map_cells
 
 # growth of one step of x' = a x, as coefficients of powers of a dt

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain, islice
 
 
@@ -45,3 +46,18 @@ def in_order(function: Callable, jobs: Iterable) -> Iterator:
 def for_all(function: Callable, jobs: Iterable) -> None:
     """Call function(job) for every job; see `in_order`."""
     deque(in_order(function, jobs), maxlen=0)
+
+
+@contextmanager
+def native_threads(most: int | None):
+    """At most so many threads for every native operator call within; None: as many as before."""
+    if most is None:
+        yield
+        return
+    from .ops.parallel import use_threads
+
+    before = use_threads(most)
+    try:
+        yield
+    finally:
+        use_threads(before)

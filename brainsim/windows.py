@@ -25,23 +25,30 @@ STEP, INSIDE, CALL = 1200.0, 150.0, 500.0  # ns: a step on its own, one in a blo
 STRETCH = 256  # steps at least for which the ring is unrolled
 
 
-def choose_levels(couplings, projections, steps, blocks: bool) -> tuple[int, ...]:
+def choose_levels(couplings, projections, steps, blocks: bool, given=None) -> tuple[int, ...]:
     """Lengths of the nested windows with the least work, each a divisor of the next one.
 
     Args:
         steps: delays by projection.
         blocks: whether the steps of the shortest level can be one function.
+        given: levels to take where there are delayed couplings.
 
     Returns:
         Steps, ascending; (): there are no delayed couplings, or too short ones.
     """
+    ranked = rank_levels(couplings, projections, steps, blocks)
+    return (ranked[0] if given is None else tuple(given)) if ranked else ()
+
+
+def rank_levels(couplings, projections, steps, blocks: bool) -> list[tuple[int, ...]]:
+    """All that `choose_levels` weighs, from the least work on; [] without delayed couplings."""
     waits = [
         every(steps[c.projection], projections[c.projection].n_edges) + 1
         for c in couplings
         if c.moving and c.delay != 0 and projections[c.projection].n_edges
     ]
     if not waits:
-        return ()
+        return []
     rows = sum(c.slot.group.n for c in couplings if c.moving and c.delay != 0)
     waits = np.sort(np.concatenate(waits))
     shorter = np.searchsorted(waits, np.arange(LONGEST + 1))  # number of edges that a window of k steps leaves out
@@ -56,7 +63,7 @@ def choose_levels(couplings, projections, steps, blocks: bool) -> tuple[int, ...
         call = lambda m, size: m * (FAR * read[size] + ONCE) + rows * (ROW + SUM * size) + CALL
         return total + sum(call(m, size) / size for m, size in zip(own, levels) if m)
 
-    return min(_candidates(), key=cost)
+    return sorted(_candidates(), key=cost)
 
 
 def _candidates():

@@ -1,4 +1,4 @@
-"""The library of models: neurons and synapses, each with its equation, units, published parameters and citation.
+"""The library of models: neurons, synapses and plasticity rules, each with its equation, units, published parameters and citation.
 
     from brainsim.models import AdEx, ExpConductance
 
@@ -32,6 +32,9 @@ _HOME = {
     "neurons.wilson_cowan": ["WilsonCowan"],
     "neurons.jansen_rit": ["JansenRit"],
     "neurons.wong_wang": ["ReducedWongWang"],
+    "neurons.homeostatic": ["HomeostaticLIF"],
+    "neurons.clopath_adex": ["ClopathAdEx"],
+    "neurons.astrocyte": ["Astrocyte"],
     "synapses.delta": ["Delta"],
     "synapses.exponential": ["ExpCurrent", "ExpConductance"],
     "synapses.alpha": ["AlphaCurrent", "AlphaConductance"],
@@ -41,6 +44,16 @@ _HOME = {
     "synapses.nmda": ["NMDA", "SaturatingNMDA"],
     "synapses.graded": ["GradedSynapse"],
     "synapses.gap": ["GapJunction"],
+    "synapses.short_term": ["TsodyksMarkramCurrent", "TsodyksMarkramConductance"],
+    "synapses.glia": ["ToAstrocyte"],
+    "plasticity.pair": ["STDP", "NearestSTDP", "PreCentredSTDP", "ReducedSTDP", "SymmetricSTDP"],
+    "plasticity.triplet": ["TripletSTDP", "NearestTripletSTDP"],
+    "plasticity.clopath": ["Clopath", "ClopathNEST"],
+    "plasticity.reward": ["ModulatedSTDP", "RewardSTDP", "DopamineSTDP", "ThreeFactorHebbian", "ThreeFactorSTDP"],
+    "plasticity.hebbian": ["Oja", "BCM", "Covariance", "AntiHebbian", "SpikingOja", "SpikingBCM"],
+    "plasticity.inhibitory": ["InhibitorySTDP"],
+    "plasticity.homeostasis": ["SynapticScaling", "HomeostaticTripletSTDP", "OrchestratedSTDP"],
+    "plasticity.astrocyte": ["AstrocyteSTDP", "InhibitoryAstrocyteSTDP"],
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
@@ -50,12 +63,15 @@ if TYPE_CHECKING:
     from .neurons.adex import AdEx as AdEx
     from .neurons.alif import ALIF as ALIF
     from .neurons.alif import CurrentALIF as CurrentALIF
+    from .neurons.astrocyte import Astrocyte as Astrocyte
+    from .neurons.clopath_adex import ClopathAdEx as ClopathAdEx
     from .neurons.eif import EIF as EIF
     from .neurons.fitzhugh_nagumo import FitzHughNagumo as FitzHughNagumo
     from .neurons.gif import GIF as GIF
     from .neurons.graded import GradedNeuron as GradedNeuron
     from .neurons.hindmarsh_rose import HindmarshRose as HindmarshRose
     from .neurons.hodgkin_huxley import HodgkinHuxley as HodgkinHuxley
+    from .neurons.homeostatic import HomeostaticLIF as HomeostaticLIF
     from .neurons.izhikevich import Izhikevich as Izhikevich
     from .neurons.izhikevich import Izhikevich2007 as Izhikevich2007
     from .neurons.jansen_rit import JansenRit as JansenRit
@@ -70,6 +86,32 @@ if TYPE_CHECKING:
     from .neurons.wang_buzsaki import WangBuzsaki as WangBuzsaki
     from .neurons.wilson_cowan import WilsonCowan as WilsonCowan
     from .neurons.wong_wang import ReducedWongWang as ReducedWongWang
+    from .plasticity.astrocyte import AstrocyteSTDP as AstrocyteSTDP
+    from .plasticity.astrocyte import InhibitoryAstrocyteSTDP as InhibitoryAstrocyteSTDP
+    from .plasticity.clopath import Clopath as Clopath
+    from .plasticity.clopath import ClopathNEST as ClopathNEST
+    from .plasticity.hebbian import AntiHebbian as AntiHebbian
+    from .plasticity.hebbian import BCM as BCM
+    from .plasticity.hebbian import Covariance as Covariance
+    from .plasticity.hebbian import Oja as Oja
+    from .plasticity.hebbian import SpikingBCM as SpikingBCM
+    from .plasticity.hebbian import SpikingOja as SpikingOja
+    from .plasticity.homeostasis import HomeostaticTripletSTDP as HomeostaticTripletSTDP
+    from .plasticity.homeostasis import OrchestratedSTDP as OrchestratedSTDP
+    from .plasticity.homeostasis import SynapticScaling as SynapticScaling
+    from .plasticity.inhibitory import InhibitorySTDP as InhibitorySTDP
+    from .plasticity.pair import NearestSTDP as NearestSTDP
+    from .plasticity.pair import PreCentredSTDP as PreCentredSTDP
+    from .plasticity.pair import ReducedSTDP as ReducedSTDP
+    from .plasticity.pair import STDP as STDP
+    from .plasticity.pair import SymmetricSTDP as SymmetricSTDP
+    from .plasticity.reward import DopamineSTDP as DopamineSTDP
+    from .plasticity.reward import ModulatedSTDP as ModulatedSTDP
+    from .plasticity.reward import RewardSTDP as RewardSTDP
+    from .plasticity.reward import ThreeFactorHebbian as ThreeFactorHebbian
+    from .plasticity.reward import ThreeFactorSTDP as ThreeFactorSTDP
+    from .plasticity.triplet import NearestTripletSTDP as NearestTripletSTDP
+    from .plasticity.triplet import TripletSTDP as TripletSTDP
     from .synapses.alpha import AlphaConductance as AlphaConductance
     from .synapses.alpha import AlphaCurrent as AlphaCurrent
     from .synapses.delta import Delta as Delta
@@ -79,11 +121,14 @@ if TYPE_CHECKING:
     from .synapses.exponential import ExpCurrent as ExpCurrent
     from .synapses.gabab import GABAB as GABAB
     from .synapses.gap import GapJunction as GapJunction
+    from .synapses.glia import ToAstrocyte as ToAstrocyte
     from .synapses.graded import GradedSynapse as GradedSynapse
     from .synapses.nmda import NMDA as NMDA
     from .synapses.nmda import SaturatingNMDA as SaturatingNMDA
     from .synapses.receptors import AMPA as AMPA
     from .synapses.receptors import GABAA as GABAA
+    from .synapses.short_term import TsodyksMarkramConductance as TsodyksMarkramConductance
+    from .synapses.short_term import TsodyksMarkramCurrent as TsodyksMarkramCurrent
 
 
 def __getattr__(name):

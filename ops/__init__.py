@@ -13,6 +13,7 @@ from .dense import event_dense as event_dense
 from .density import density_choice as density_choice
 from .density import density_costs as density_costs
 from .dispatch import backends as backends
+from .edge_map import map_edges as map_edges
 from .fused import View as View
 from .fused import map_scalars as map_scalars
 from .lists import SpikeList as SpikeList

@@ -46,8 +46,9 @@ def on_stack(typingctx, size, dtype):
     result = types.CPointer(dtype.dtype)
 
     def codegen(context, builder, signature, args):
-        room = ir.ArrayType(context.get_value_type(dtype.dtype), size.literal_value)
-        return builder.bitcast(cgutils.alloca_once(builder, room), context.get_value_type(result))
+        room = cgutils.alloca_once(builder, ir.ArrayType(context.get_value_type(dtype.dtype), size.literal_value))
+        room.align = 64  # a vector that crosses a cache line is slow to load after its parts were stored
+        return builder.bitcast(room, context.get_value_type(result))
 
     return result(types.literal(size.literal_value), dtype), codegen
 

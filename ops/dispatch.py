@@ -15,7 +15,7 @@ from . import native
 # those with pallas forms; `event_fan_out` and `deliver_list` are calls of `event_csr` and `ring_deliver` there
 KERNELS = ("event_csr", "event_fan_out", "ring_deliver", "deliver_list", "gather_csr", "ring_gather", "edge_outer")
 # those whose oracle is a test in NumPy or jax: their reference form is the xla one
-NO_REFERENCE = ("update_rows", "update_columns", "map_scalars", "random")
+NO_REFERENCE = ("update_rows", "update_columns", "map_edges", "map_scalars", "random")
 OPERATORS = (
     *KERNELS,
     "event_csc",

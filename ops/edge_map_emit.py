@@ -3,9 +3,6 @@
 Imports llvmlite, so import it only through `edge_map_primitive.py`.
 """
 
-import functools
-import hashlib
-
 import jax
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
@@ -13,19 +10,10 @@ import numpy as np
 
 from . import edge_map_layout as layout
 from . import emit, native
-from .emit_handler import WORDS, _answer_query
+from .emit_handler import WORDS, answer_query
 from .emit_lanes import I64
 
-WALK = "brainsim_map_edges_walk"  # the compiled walk, to emitted code
-
-
-@functools.cache
-def _walk():
-    """The walk, compiled and known by name to code that is compiled later."""
-    with native._LOCK:
-        walk = native._compiled(WALK, "edge_map_kernels", "map_edges", ())
-    llvm.add_symbol(WALK, walk.address)
-    return walk
+WALK = "brainsim_map_edges"  # the name of the walk to emitted code
 
 
 def table(jaxpr, groups, written, histories, dtypes, width):
@@ -51,11 +39,11 @@ def table(jaxpr, groups, written, histories, dtypes, width):
 
 def _text(jaxpr, groups, written, histories, dtypes):
     """LLVM IR of int64 handler(frame): the kernel, the layout, and the call of the walk."""
-    _, _, size, has_fma = emit._machine()
-    module, width = ir.Module("edges"), emit._width(jaxpr, size)
+    _, _, size, has_fma = emit.host()
+    module, width = ir.Module("edges"), emit.width_of(jaxpr, size)
     module.triple = llvm.get_default_triple()
     mapped = [False] * (groups[0] + groups[1]) + [True] * (groups[2] + groups[3])
-    kernel, _ = emit._cells(module, jaxpr, mapped, [False] * len(jaxpr.outvars), width, has_fma)
+    kernel, _ = emit.kernel_of(module, jaxpr, mapped, [False] * len(jaxpr.outvars), width, has_fma)
     words = table(jaxpr, groups, written, histories, dtypes, width)
     constant = ir.GlobalVariable(module, ir.ArrayType(I64, len(words)), "layout")
     constant.linkage, constant.global_constant = "internal", True
@@ -63,7 +51,7 @@ def _text(jaxpr, groups, written, histories, dtypes):
     walk = ir.Function(module, ir.FunctionType(I64, [WORDS]), WALK)
     handler = ir.Function(module, ir.FunctionType(I64, [WORDS]), "handler")
     b, (frame,) = ir.IRBuilder(handler.append_basic_block()), handler.args
-    _answer_query(b, frame)
+    answer_query(b, frame)
     given = b.alloca(I64, 3)
     for k, pointer in enumerate((frame, kernel, constant)):
         b.store(b.ptrtoint(pointer, I64), b.gep(given, [I64(k)]))
@@ -76,7 +64,7 @@ def native_form(*operands, jaxpr, groups, written, first, n_delays, packed):
     leaves, shared = operands[layout.OPERANDS :], groups[0]
     # a history has one axis more than its kind
     histories = [k >= shared and x.ndim == 2 for k, x in enumerate(leaves)]
-    _walk()
+    native.callee(WALK, "edge_map_kernels", "map_edges")
     name = emit.target(_text(jaxpr, groups, written, histories, [x.dtype for x in leaves]))
     start = len(leaves) - groups[4]
     changed = [*(start - groups[3] + leaf for leaf in written), *range(start, len(leaves))]

@@ -69,15 +69,18 @@ def _row(step, back, depth):
 
 def _listed(ids, counts, first, number):
     """(n_delays, number) True where a list names the cell."""
-    cell, at = ids - jnp.int32(first), jnp.arange(ids.shape[1], dtype=jnp.int32)
-    valid = (at < counts[:, None]) & (cell >= 0) & (cell < number)
-    rows = jnp.arange(ids.shape[0], dtype=jnp.int32)[:, None]
-    return jnp.zeros((ids.shape[0], number), bool).at[rows, jnp.where(valid, cell, jnp.int32(number))].set(True, mode="drop")
+
+    def one(ids, count):
+        cell = ids - jnp.int32(first)
+        valid = (jnp.arange(ids.shape[0], dtype=jnp.int32) < count) & (cell >= 0) & (cell < number)
+        return jnp.zeros((number,), bool).at[jnp.where(valid, cell, jnp.int32(number))].set(True, mode="drop")
+
+    return jax.vmap(one)(ids, counts)
 
 
 def _far_end(far, hit, n_far, depth, packed):
     """(hit without what is outside, far cells, delays)."""
-    if not packed or n_far == 0:
+    if not packed:
         return hit & (far >= 0) & (far < n_far), far, None
     delay, cell = far // jnp.int32(n_far), far % jnp.int32(n_far)
     inside = far >= 0 if depth is None else (far >= 0) & (delay < depth)

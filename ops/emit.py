@@ -21,7 +21,7 @@ from .emit_walk import Walk, flatten
 from .fused_layout import VIEW
 
 @functools.cache
-def _machine():
+def host():
     """(cpu, features, bytes per vector register, has fused multiply-add) of this host."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -34,7 +34,7 @@ def _machine():
     return llvm.get_host_cpu_name(), features.flatten(), 16, platform.machine().lower() in ("arm64", "aarch64")
 
 
-def _width(jaxpr, size):
+def width_of(jaxpr, size):
     """Lanes per block: several registers of the widest number that occurs, so that independent chains overlap."""
     widest, stack = 4, [jaxpr]
     while stack:
@@ -46,7 +46,7 @@ def _width(jaxpr, size):
 
 
 def _registers(size):
-    """Registers that the widest value of a block takes: see `_width`, and `_machine` for the registers in use."""
+    """Registers that the widest value of a block takes: see `width_of`, and `host` for the registers in use."""
     return (4 if size == 64 else 2) * size // min(size, 32)
 
 
@@ -67,7 +67,7 @@ def _store(g, value, pointer, dtype):
     g.b.store(value, g.b.bitcast(pointer, kind.as_pointer()), align=dtype.itemsize)
 
 
-def _cells(module, jaxpr, mapped, summed, width, has_fma):
+def kernel_of(module, jaxpr, mapped, summed, width, has_fma):
     """void cells(addresses of operands, addresses of results, first block, end of blocks > first, number of cells).
 
     The address of a summed result is that of one block, to which the cells of every block are added.
@@ -125,11 +125,11 @@ def text_of(jaxpr, mapped, summed, whole) -> str:
         summed: one flag per result: it is the sum over cells, of floats.
         whole: per operand, one flag per batch axis: its length is that of the batch and not 1.
     """
-    _, _, size, has_fma = _machine()
+    _, _, size, has_fma = host()
     module = ir.Module("cells")
     module.triple = llvm.get_default_triple()
-    width = _width(jaxpr, size)
-    cells, instructions = _cells(module, jaxpr, mapped, summed, width, has_fma)
+    width = width_of(jaxpr, size)
+    cells, instructions = kernel_of(module, jaxpr, mapped, summed, width, has_fma)
     operands = [
         Side(np.dtype(v.aval.dtype), bool(m), tuple(w), max(m - VIEW, 0), m >= VIEW)
         for v, m, w in zip(jaxpr.invars, mapped, whole)
@@ -143,7 +143,7 @@ def text_of(jaxpr, mapped, summed, whole) -> str:
 
 def _compile(text):
     """A finished engine that holds the machine code of `handler`."""
-    cpu, features, _, _ = _machine()
+    cpu, features, _, _ = host()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True
     )
@@ -159,7 +159,7 @@ def _compile(text):
 
 def target(text: str) -> str:
     """Name of the registered FFI target of a kernel, compiled on first use. A name means one machine code."""
-    cpu, features, _, _ = _machine()
+    cpu, features, _, _ = host()
     stamp = "\n".join((text, cpu, features, str(llvm.llvm_version_info)))
     name = "brainsim_cells_" + hashlib.sha256(stamp.encode()).hexdigest()[:24]
 

@@ -66,7 +66,7 @@ def _count(b, first, end, body):
     b.position_at_end(after)
 
 
-def _answer_query(b, frame):
+def answer_query(b, frame):
     """Write the API version and return where XLA only asks for it; the builder goes on where it does not."""
     major, minor = native.api_version()
     extension = b.load(b.gep(frame, [I64(1)]))
@@ -116,7 +116,7 @@ class Handler:
         self.element = self.element_function()
         function = ir.Function(self.module, ir.FunctionType(I64, [WORDS]), "handler")
         b, (frame,) = ir.IRBuilder(function.append_basic_block()), function.args
-        _answer_query(b, frame)
+        answer_query(b, frame)
         buffers_in, buffers_out = self.buffers(b, frame, ARGUMENTS), self.buffers(b, frame, RESULTS)
         sizes = [self.dim(b, buffers_out[0], a) for a in range(self.axes)]
         sides = (*zip(buffers_in, self.operands), *zip(buffers_out, self.results))

@@ -85,6 +85,17 @@ def target(module: str, operator: str, dtypes=(), extra=()) -> str:
     return register(name, compiled)
 
 
+def callee(name: str, module: str, operator: str) -> str:
+    """The name by which emitted code calls a compiled function of int64 words that is no handler of its own."""
+    import llvmlite.binding as llvm
+
+    with _LOCK:
+        if name not in _HANDLERS:
+            _HANDLERS[name] = _compiled(name, module, operator, ())
+            llvm.add_symbol(name, _HANDLERS[name].address)
+    return name
+
+
 def _compiled(name, module, operator, spec):
     """A handler from its factory; compiled anew in every process where numba finds no folder for its cache."""
     from numba import cfunc, types

@@ -37,7 +37,7 @@ def unit_of(cls, argument):
     if argument in cls.__inputs__:
         return cls.__inputs__[argument].unit
     if argument == "w":
-        return cls.__weight__.unit
+        return None if cls.__weight__ is None else cls.__weight__.unit
     return {"v_pre": "mV", "v_post": "mV", "t": "ms", "dt": "ms"}.get(argument)
 
 

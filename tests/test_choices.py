@@ -8,7 +8,8 @@ import pytest
 from samples import Depressing
 
 import brainsim as bs
-from brainsim import history, models, packing
+from brainsim import history, models
+from brainsim.design import Design
 from brainsim.feeds import drives_of
 from brainsim.memory import in_words
 
@@ -59,18 +60,17 @@ def held(sim) -> dict[str, int]:
 
 LAYOUTS = {
     "plain": {},
-    "vectors": dict(LISTS=False),
-    "parts and blocks": dict(PERMUTED=0, CACHE=64, SHORTEST=1),
+    "vectors": dict(lists=False),
+    "parts and blocks": dict(permuted=0, cache=64, shortest=1),
 }
 
 
 @pytest.mark.parametrize("wide", (False, True))
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_sizes_are_those_of_the_arrays(monkeypatch, layout, wide):
-    for name, value in LAYOUTS[layout].items():
-        monkeypatch.setattr(packing, name, value)
+def test_sizes_are_those_of_the_arrays(layout, wide):
     with jax.enable_x64(wide):
-        sim = network(bs.uniform(0.2, 2.0) if layout == "plain" else 0.5).compile(dt=0.1)
+        net = network(bs.uniform(0.2, 2.0) if layout == "plain" else 0.5)
+        sim = net.compile(dt=0.1, design=Design(**LAYOUTS[layout]))
         assert sim.program.lists == (layout != "vectors")
         told, right = lines(sim), held(sim)
         assert {HISTORY, "edges", "weights in operator order", "states"} <= set(right)

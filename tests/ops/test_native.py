@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from brainsim import ops
+from brainsim.ops import native
 
 
 def run(code, **environment):
@@ -125,3 +126,10 @@ def test_second_process_loads_the_compiled_handler(tmp_path):
         "print(list(native._HANDLERS.values())[0].cache_hits)"
     )
     assert [run(code, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)] == ["0", "1"]
+
+
+def test_every_file_of_a_handler_retires_its_compiled_code():
+    """numba's own stamp sees the file of the handler alone."""
+    made_of = {"window_kernels", "kernel_frame", "kernel_vectors", "call_frame", "parallel"}
+    assert native._sources("window_kernels") == made_of
+    assert native._sources("random_kernels") >= {"random_lanes", "normal_table", "poisson_table", "threefry"}

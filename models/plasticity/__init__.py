@@ -1,0 +1,1 @@
+"""Plasticity rules: what spikes, rates, voltages and modulators do to weights."""
