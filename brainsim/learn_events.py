@@ -33,6 +33,8 @@ def rests(learner) -> bool:
 
 def linear(learner) -> bool:
     """Whether the rest of an edge is a linear system of its states, with coefficients that no cell enters."""
+    if learner.spec.bounds.kind != "hard" and any(r.has("dw") for r in learner.rules):
+        return False  # what a weight gains depends on where it is
     for rule in learner.rules:
         cls = rule.cls
         own = {n for n in rule.states("edge")}

@@ -18,6 +18,7 @@ from brainsim.models import ExpCurrent, SpikeSource
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "plasticity.json").read_text())
 DT, STEPS = REFERENCE["dt"], REFERENCE["steps"]
 NEST, BRIAN2 = REFERENCE["nest"], REFERENCE["brian2"]
+TAU = 5.0  # of the currents, ms
 EXACT = 1e-9  # relative; what is left is the rounding of products of exponentials over 12,000 steps
 
 
@@ -169,25 +170,31 @@ def given(trains, shift=0):
     return bs.spike_trains(steps * DT, np.repeat(np.arange(len(trains)), [len(s) for s in trains]))
 
 
-def weights(rules, delay=None, post_shift=0, modulator_shift=0, steps=STEPS, **conventions):
-    """{name: (steps, n_pre, n_post)} weights at the ends of steps; `rules`: name -> (rule, bounds, initial weight).
+def run(rules, delay=None, post_shift=0, modulator_shift=0, steps=STEPS, record=(), **conventions):
+    """Result of one run with a projection for every rule.
 
-    Shifts are in steps; `delay` (n_pre, n_post) too, default that of the reference.
+    Args:
+        rules: name -> (rule, bounds, initial weight) and, if not those for all, a dict of conventions.
+        delay: (n_pre, n_post) steps, default that of the reference; shifts are in steps too.
     """
     net = bs.Network(seed=0)
     pre, post = net.add("pre", SpikeSource(), 2), net.add("post", SpikeSource(), 3)
     net.add("da", SpikeSource(), 1)
     delay = np.array(REFERENCE["delays"] if delay is None else delay).ravel() * DT
-    for name, (rule, bounds, w) in rules.items():
-        own = dict(conventions, delay=delay, name=name, plasticity=rule, bounds=bounds, weight=w)
+    for name, (rule, bounds, w, *own) in rules.items():
+        own = {**conventions, **(own[0] if own else {}), "plasticity": rule, "bounds": bounds}
         if isinstance(rule, Dopamine):
             own["modulators"] = {"on_modulator": "da.spikes"}
-        net.connect(pre, post, ExpCurrent(), bs.all_to_all(), **own)
+        net.connect(pre, post, ExpCurrent(tau=TAU), bs.all_to_all(), name=name, weight=w, delay=delay, **own)
     inputs = {"pre.spikes": given(REFERENCE["pre"]), "post.spikes": given(REFERENCE["post"], post_shift)}
     inputs["da.spikes"] = given([REFERENCE["dopamine"]], modulator_shift)
-    names = [f"{name}.w" for name in rules]
-    made = net.compile(dt=DT, record=names).advance(steps * DT, inputs=inputs)
-    return {name: np.asarray(made[f"{name}.w"]).reshape(steps, 2, 3) for name in rules}
+    return net.compile(dt=DT, record=[*(f"{name}.w" for name in rules), *record]).advance(steps * DT, inputs=inputs)
+
+
+def weights(rules, **options):
+    """{name: (steps, n_pre, n_post)} weights at the ends of steps."""
+    made = run(rules, **options)
+    return {name: np.asarray(made[f"{name}.w"]).reshape(-1, 2, 3) for name in rules}
 
 
 def nest_rules():
@@ -263,8 +270,37 @@ def test_nest_dopamine(nest_like):
         assert 1e-6 < error(at_presynaptic_spikes(nest_like["plain"]), reference) < 1e-3
 
 
-def test_delivered(nest_like):
-    """What arrives is the weight that NEST's recorder shows: after the depression by the spike itself."""
+def test_nest_delivers_the_new_weight(x64):
+    """NEST's recorder shows what arrives: currents jump by it one delay later."""
+    name = "stdp_multiplicative"
+    rules = {how: (*nest_rules()[name], dict(deliver=how)) for how in ("new", "old")}
+    made = run(rules, record=["new.i", "old.i"], **AS_NEST)
+    expected = np.zeros((STEPS, 3))
+    for edge, sent in NEST["stdp"][name]["weights"].items():
+        i, j = map(int, edge.split("-"))
+        for stamp, w in zip(REFERENCE["pre"][i], sent, strict=True):
+            first = stamp + REFERENCE["delays"][i][j]  # the step that begins at the arrival
+            expected[first:, j] += w * np.exp(-DT / TAU * np.arange(1, STEPS - first + 1))
+    np.testing.assert_allclose(np.asarray(made["new.i"]), expected, atol=EXACT)
+    assert np.max(np.abs(np.asarray(made["old.i"]) - expected)) > 1e-2
+
+
+def variants(conventions):
+    """Every other choice of one convention."""
+    other = dict(delay_at=("axon", "dendrite"), ties=("pre_first", "post_first", "both", "neither"))
+    made = [{**conventions, key: value} for key, values in other.items() for value in values]
+    return {f"v{k}": change for k, change in enumerate(made) if change != conventions}
+
+
+def test_nest_needs_its_conventions(x64):
+    """The trains tell the conventions apart; nearest-neighbour rules also pair with a presynaptic spike at t = 0."""
+    multiplicative, (nearest, *rest) = nest_rules()["stdp_multiplicative"], nest_rules()["nn_symm"]
+    rules = {name: (*multiplicative, change) for name, change in variants(AS_NEST).items()}
+    plain = Nearest(**{k: getattr(nearest, k) for k in ("A_plus", "A_minus", "tau_plus", "tau_minus")})
+    made = weights({**rules, "plain": (plain, *rest)}, **AS_NEST)
+    assert error(at_presynaptic_spikes(made.pop("plain")), NEST["stdp"]["nn_symm"]["weights"]) > 1e-3
+    for name, w in made.items():
+        assert error(at_presynaptic_spikes(w), NEST["stdp"]["stdp_multiplicative"]["weights"]) > 1e-3, name
 
 
 # ---------------------------------------------------------------- Brian2
@@ -309,8 +345,8 @@ def test_brian2_delays_of_both_pathways(x64):
     assert error(sampled(w["pair"], later=shift - post_delays), case["weights"]) < EXACT
 
 
-@pytest.mark.parametrize("change", [dict(delay_at="dendrite"), dict(ties="post_first"), dict(ties="both"), dict(ties="neither")])
-def test_brian2_needs_its_conventions(x64, change):
-    """The trains can tell the conventions apart."""
-    w = weights({"pair": brian2_rules()["pair"]}, **{**AS_BRIAN2, **change})
-    assert error(sampled(w["pair"]), BRIAN2["cases"]["pair"]["weights"]) > 1e-3
+def test_brian2_needs_its_conventions(x64):
+    pair = brian2_rules()["pair"]
+    made = weights({name: (*pair, change) for name, change in variants(AS_BRIAN2).items()})
+    for name, w in made.items():
+        assert error(sampled(w), BRIAN2["cases"]["pair"]["weights"]) > 1e-3, name

@@ -20,104 +20,132 @@ DT = 0.5  # ms
 CUE, TRIAL = 100.0, 1000.0  # ms; the cue lasts to the end of the trial
 LATENCY = (300.0, 600.0)  # ms after the cue, events A and B
 WIDTH = 20.0  # ms, standard deviation of the target of `when`
-TAU = 30.0  # ms, of rate traces
+TAU, TAU_SLOW = 30.0, 100.0  # ms, of rate traces and of their slow means
 
 
 class WhenReadout(bs.Neuron):
-    """Linear readout that is corrected while it learns; a step of dt by `method="euler"`.
+    """Linear readout of the deviations of rate traces from their slow means, corrected while it learns.
 
     Equation::
 
-        y = sum_j w_j x_j,   p = sum_j x_j^2,   tau x_j' = -x_j,  x_j += 1 at a spike of j
-        e = gate (target - y) where p > 1, else 0
+        y = fast - slow = sum_j w_j (x_j - s_j)
+        tau x_j' = -x_j,  x_j += 1        tau_s s_j' = -s_j,  s_j += tau / tau_s    at a spike of j
+        e = gate (target - y) where p > 1, else 0,   p = xx - 2 xs + ss = sum_j (x_j - s_j)^2
 
-    y and p are states that decay as the traces do and jump through `WhenSynapse` and `SquaredTrace`. A change of the weights, dw = eta e x / p
-    per ms, moves w x by eta e, which enters y directly; so y is the sum above at every step, not only for weights at rest.
+    The sums fast, slow, xx, xs, ss decay as their traces do and jump through `WhenSynapse` and `TraceProducts`. A change of
+    the weights, dw = eta e (x - s) / p per ms, moves the sums at once, so that y is the sum above also while weights learn.
+    Step it by method="euler", for which the decays are exact.
 
     Args:
-        tau: time constant of the traces.
-        eta: rate of learning, that of the rule `WhenRule`.
+        tau, tau_s: time constants of the fast and the slow traces. eta: rate of learning, that of `WhenRule`.
     """
 
     tau = bs.param(TAU, "ms", bounds=(0, None))
+    tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
     eta = bs.param(0.5, "1/ms", bounds=(0, None), closed=True)
     target = bs.input()
     gate = bs.input()
-    y = bs.state(0.0)
-    p = bs.state(0.0)
+    fast, slow = bs.state(0.0), bs.state(0.0)
+    xx, xs, ss = bs.state(0.0), bs.state(0.0), bs.state(0.0)
     e = bs.state(0.0)
 
-    def _error(self, y, p, target, gate):
-        return jnp.where(p > 1.0, gate * (target - y), 0.0)
+    def _error(self, fast, slow, xx, xs, ss, target, gate):
+        return jnp.where(xx - 2.0 * xs + ss > 1.0, gate * (target - fast + slow), 0.0)
 
-    def dy(self, y, p, target, gate, dt):
-        return jnp.expm1(-dt / self.tau) / dt * y + self.eta * self._error(y, p, target, gate)
+    def _moved(self, fast, slow, xx, xs, ss, target, gate):
+        """Rate at which learning moves `fast` for a unit of sum_j x_j (x_j - s_j)."""
+        error = self._error(fast, slow, xx, xs, ss, target, gate)
+        return self.eta * error / jnp.maximum(xx - 2.0 * xs + ss, 1.0)
 
-    def dp(self, p, dt):
-        return jnp.expm1(-2.0 * dt / self.tau) / dt * p
+    def dfast(self, fast, slow, xx, xs, ss, target, gate, dt):
+        return jnp.expm1(-dt / self.tau) / dt * fast + (xx - xs) * self._moved(fast, slow, xx, xs, ss, target, gate)
 
-    def de(self, e, y, p, target, gate, dt):
-        return (self._error(y, p, target, gate) - e) / dt
+    def dslow(self, fast, slow, xx, xs, ss, target, gate, dt):
+        return jnp.expm1(-dt / self.tau_s) / dt * slow + (xs - ss) * self._moved(fast, slow, xx, xs, ss, target, gate)
+
+    def dxx(self, xx, dt):
+        return jnp.expm1(-2.0 * dt / self.tau) / dt * xx
+
+    def dxs(self, xs, dt):
+        return jnp.expm1(-dt / self.tau - dt / self.tau_s) / dt * xs
+
+    def dss(self, ss, dt):
+        return jnp.expm1(-2.0 * dt / self.tau_s) / dt * ss
+
+    def de(self, e, fast, slow, xx, xs, ss, target, gate, dt):
+        return (self._error(fast, slow, xx, xs, ss, target, gate) - e) / dt
 
 
 class WhenSynapse(bs.Synapse):
-    """Synapse of the readout y of `WhenReadout`.
+    """Synapse onto the readout of `WhenReadout`.
 
     Equation::
 
-        spike:  y_post += w
-    """
-
-    w = bs.weight()
-
-    def on_pre(self, w):
-        return dict(y_post=w)
-
-
-class SquaredTrace(bs.Synapse):
-    """Synapse of the sum p of squared traces of `WhenReadout`; (x + 1)^2 - x^2 = 2 x + 1 = z.
-
-    Equation::
-
-        tau z' = 1 - z,  z += 2 at a spike
-        spike:  p_post += w z
-    """
-
-    w = bs.weight()
-    tau = bs.param(TAU, "ms", bounds=(0, None))
-    step = bs.const(2.0)
-    z = bs.state(1.0, on="pre")
-
-    def dz(self, z):
-        return (1 - z) / self.tau
-
-    def on_pre(self, w, z):
-        return dict(p_post=w * z, z=self.step)
-
-
-class WhenRule(bs.Plasticity):
-    """Three factors: trace of the source, error of the target, gate (within the error); normalised by the traces.
-
-    Equation::
-
-        w' = eta e_post x / p_post
+        spike:  fast_post += w,  slow_post += share w
 
     Args:
-        eta: rate of learning. tau: time constant of the trace x, to which a spike adds 1.
+        share: tau / tau_s.
     """
 
-    eta = bs.param(0.5, "1/ms", bounds=(0, None), closed=True)
+    w = bs.weight()
+    share = bs.param(TAU / TAU_SLOW, bounds=(0, None))
+
+    def on_pre(self, w):
+        return dict(fast_post=w, slow_post=self.share * w)
+
+
+class TraceProducts(bs.Synapse):
+    """Synapse onto the sums of products of traces of `WhenReadout`; weight 1.
+
+    Equation::
+
+        spike, with r = tau / tau_s:  xx_post += 2 x + 1,  xs_post += r x + s + r,  ss_post += 2 r s + r^2,  x += 1,  s += r
+    """
+
+    w = bs.weight()
     tau = bs.param(TAU, "ms", bounds=(0, None))
-    x = bs.state(0.0, on="pre")
+    tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
+    x, s = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
 
     def dx(self, x):
         return -x / self.tau
 
-    def on_pre(self):
-        return dict(x=1.0)
+    def ds(self, s):
+        return -s / self.tau_s
 
-    def dw(self, x, e_post, p_post):
-        return self.eta * e_post * x / jnp.maximum(p_post, 1.0)
+    def on_pre(self, w, x, s):
+        r = self.tau / self.tau_s
+        sums = dict(xx_post=w * (2 * x + 1), xs_post=w * (r * x + s + r), ss_post=w * (2 * r * s + r * r))
+        return dict(**sums, x=1.0, s=r)
+
+
+class WhenRule(bs.Plasticity):
+    """Three factors: trace of the source, error of the target, gate (part of the error); normalised by the traces.
+
+    Equation::
+
+        w' = eta e_post (x - s) / p_post,   p = sum_j (x_j - s_j)^2
+
+    Args:
+        eta: rate of learning. tau, tau_s: time constants of the traces x and s, to which a spike adds 1 and tau / tau_s.
+    """
+
+    eta = bs.param(0.5, "1/ms", bounds=(0, None), closed=True)
+    tau = bs.param(TAU, "ms", bounds=(0, None))
+    tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
+    x, s = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
+
+    def dx(self, x):
+        return -x / self.tau
+
+    def ds(self, s):
+        return -s / self.tau_s
+
+    def on_pre(self):
+        return dict(x=1.0, s=self.tau / self.tau_s)
+
+    def dw(self, x, s, e_post, xx_post, xs_post, ss_post):
+        return self.eta * e_post * (x - s) / jnp.maximum(xx_post - 2.0 * xs_post + ss_post, 1.0)
 
 
 class WhatReadout(bs.Neuron):
@@ -247,7 +275,7 @@ class SquaredMeanTrace(bs.Synapse):
         return squares
 
 
-def what_when(n=1000, blocks=1, g=0.5, seed=0) -> "bs.Network":
+def what_when(n=1000, blocks=1, g=2.0, seed=0) -> "bs.Network":
     """Populations `reservoir` (n, 80 % excitatory, first), `when` and `what` (2 cells for each block: A, B), `norm` (1).
 
     Heterogeneous cells; every pair is connected with probability 0.1, weight |N(0, 1)| g / sqrt(0.1 n), 5 pA per unit,
@@ -283,7 +311,7 @@ def what_when(n=1000, blocks=1, g=0.5, seed=0) -> "bs.Network":
     net.connect(reservoir, norm, SquaredMeanTrace(), bs.all_to_all(), weight=1.0, name="norm_of")
     learn = {"bounds": bs.unbounded(), "weight": bs.choice((0.0,))}  # one value per edge, so that params can replace them
     when = net.add("when", WhenReadout(), 2 * blocks)
-    net.connect(reservoir, when, SquaredTrace(), bs.all_to_all(), weight=1.0, name="power_of")
+    net.connect(reservoir, when, TraceProducts(), bs.all_to_all(), weight=1.0, name="products_of")
     net.connect(reservoir, when, WhenSynapse(), bs.all_to_all(), name="learn_when", plasticity=WhenRule(), **learn)
     what = net.add("what", WhatReadout(), 2 * blocks)
     source = {"norm": "norm.n"}
@@ -340,7 +368,7 @@ class WhatWhen:
         self.network, self.blocks = network, network["when"].n // 2
         self.bias = rng.uniform(0.0, 3.0, n)
         self.cue = np.where(rng.permutation(n) < n // 2, rng.uniform(3.0, 12.0, n), 0.0)
-        record = ["when.y", bs.trace("what.q", every=TRIAL), bs.trace("learn_*.w", every=TRIAL), "reservoir.spikes"]
+        record = ["when.fast", "when.slow", bs.trace("what.q", every=TRIAL), bs.trace("learn_*.w", every=TRIAL), "reservoir.spikes"]
         self.sim = network.compile(dt=DT, method="euler", record=record)
         self.times = (np.arange(round(TRIAL / DT)) + 1) * DT - CUE
         self.weights, self.spikes = {}, None
@@ -369,7 +397,7 @@ class WhatWhen:
             self.weights = {f"{k}.weight": jnp.asarray(r[f"{k}.w"][-1]) for k in ("learn_when", "learn_what")}
         self.spikes = r["reservoir"]
         after = self.times > 0
-        y = r["when.y"].reshape(steps, self.blocks, 2)[after]
+        y = (r["when.fast"] - r["when.slow"]).reshape(steps, self.blocks, 2)[after]
         return Prediction(self.times[after], y, r["what.q"][-1].reshape(self.blocks, 2))
 
     def traces(self):
