@@ -33,6 +33,7 @@ _HOME = {
     "procedural_rule": ["procedural"],
     "spatial": ["gaussian", "exponential_decay"],
     "weight_bounds": ["hard", "soft", "multiplicative", "unbounded"],
+    "structure": ["rewiring"],
     "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise"],
     "events": ["poisson", "spike_train", "spike_trains"],
     "record": ["spikes", "trace", "mean"],

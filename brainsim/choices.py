@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from . import history, procedural_calls
+from . import history, learn_events, procedural_calls
 from .beginning import initial_state
 from .drive import Drive
 from .events import Poisson, SpikeTrains
@@ -44,6 +44,7 @@ def explain(program: Program, topology, params, laid, trials=()) -> Explanation:
     if program.edge_blocks:
         lines += ["", "equations on edges"]
         lines += [f"  {e.projection}: {e.n_edges} edges, one loop over them" for e in program.edge_blocks]
+    lines += ["", "plasticity", *map(learn_events.explained, program.learners)] if program.learners else []
     drives = [*_drives(program), *_noise(program), *_inputs(program)]
     lines += ["", "drives and noise", *drives] if drives else []
     lines += ["", "memory of a run outside of transformations", *_memory(program, topology, params, laid)]

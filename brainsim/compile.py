@@ -87,7 +87,7 @@ def build(
     with_parts = [p for p in events if sends[p.name]]
     fixed = [p for p in with_parts if not is_procedural(p) and p.plastic is None]
     bundles = plan(layout, fixed, receivers, sends, steps)
-    learn = learners(net, layout, receivers, steps, sends)
+    learn = learners(net, layout, receivers, steps, sends, dt)
     calls = procedural_calls.plan(layout, [p for p in with_parts if is_procedural(p)], receivers, sends, steps, dt)
     for b in bundles:
         choose(b, sum(r.n for r in receivers), design, np.dtype(dtype()).itemsize)
@@ -117,6 +117,8 @@ def build(
         narrow=narrow,
         threads=design.threads,
     )
+    for each in (*program.couplings, *program.edge_blocks):
+        each.learner = next((x.tag for x in learn if x.projection == each.projection), None)
     split_outputs(program)
     by_name = {p.name: p for p in projections}
     program.lists = (any(b.listed for b in bundles) or bool(learn)) and not smooth
@@ -281,7 +283,7 @@ def _topology(program, projections, steps):
             every(steps[p.name], p.n_edges) if c.delay != 0 else None,
             c.symmetric,
         )
-        if program.levels and c.moving and c.delay != 0:
+        if program.levels and c.moving and c.delay != 0 and c.learner is None:
             made[c.tag].update(split(made[c.tag], program.levels))
     for e in program.edge_blocks:
         p = projections[e.projection]

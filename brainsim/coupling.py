@@ -22,6 +22,7 @@ class Coupling:
     depth: int  # rows of history kept
     moving: tuple[str, ...] = ()  # outputs that change during a run
     fixed: tuple[str, ...] = ()
+    learner: str | None = None  # tag of the plastic projection whose weights these are
 
     @property
     def tag(self):
@@ -44,6 +45,7 @@ class EdgeBlock:
     delay: int | None
     leaves: dict[str, str] = field(default_factory=dict)
     deposits: dict[str, int] = field(default_factory=dict)  # increments made per edge -> first receiver
+    learner: str | None = None
 
     @property
     def tag(self):

@@ -50,8 +50,8 @@ def flow(learner, shared, pre, post, edge):
             out[f"{k}/{n}"] = env[n] + value * dt * phi1(a * dt)
             means[n] = env[n] + value * dt * phi2(a * dt)
         if rule.has("dw"):
-            f = lambda w, made=made, env=env, means=means: learning(env) * jnp.asarray(
-                made.call("dw", {**env, **means, "w": w}), dtype()
+            f = lambda w, made=made, env=env, means=means: (
+                learning(env) * jnp.asarray(made.call("dw", {**env, **means, "w": w}), dtype())
             )
             w = edge["w"] + change
             value, a = jax.jvp(f, (w,), (jnp.ones_like(w),))

@@ -53,7 +53,8 @@ def outputs_of(terminal, z, env, bound, keys):
 
 
 def _coupling_sums(s, c, z, env, sent):
-    rows, weights = s.topology[c.tag], s.ready["weights"][c.tag]["edge"]
+    rows = s.topology[c.tag]
+    weights = s.ready["weights"][c.tag]["edge"] if c.learner is None else weights_now(s, c)[rows["order"]]
     total = dict(s.ready["fixed"].get(c.tag, {}))
     if not c.moving:
         return total
@@ -90,7 +91,12 @@ def edge_environment(s, block, z):
             env[a] = source[a[:-4]][rows["pre"]]
         if a.endswith("_post") and a[:-5] in target:
             env[a] = target[a[:-5]][rows["post"]]
-    return {**env, "w": s.ready["weights"][block.tag]["edge"]}
+    return {**env, "w": s.ready["weights"][block.tag]["edge"] if block.learner is None else weights_now(s, block)}
+
+
+def weights_now(s, plastic):
+    """Weights that learn, in the order of their edges."""
+    return s.old["plastic"][plastic.learner]["w"]
 
 
 def _edge_currents(s, block, z, env):

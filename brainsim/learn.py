@@ -25,14 +25,15 @@ class Learning:
 
     def __init__(self, s, learner):
         self.s, self.learner = s, learner
-        self.old, self.rows = s.old["plastic"][learner.tag], s.topology[learner.tag]
+        self.old = s.old["plastic"][learner.tag]
+        self.rows = self.old.get("rows", s.topology[learner.tag])
         self.dt = jnp.asarray(s.program.dt, dtype())
         self.by_event = learn_events.possible(s, learner)
         self.past = dict(self.old["past"])  # histories of what edges read with a delay
 
     def advance(self):
         learner = self.learner
-        new = {"rules": {}}
+        new = {"rules": {}, **{k: self.old[k] for k in ("rows", "fresh") if k in self.old}}
         self.projection = self.shared_states()
         hits = {"pre": self.hits("pre"), "post": self.hits("post")}
         self.before, self.after = {}, {}
@@ -160,7 +161,10 @@ class Learning:
                 names = rule.states(end)
                 if not names:
                     continue
-                bound, env = edge_rules.bound_rule(learner, k, shared), edge_rules.environment(learner, k, shared, values, z)
+                bound, env = (
+                    edge_rules.bound_rule(learner, k, shared),
+                    edge_rules.environment(learner, k, shared, values, z),
+                )
                 own = _stepped(bound, rule, names, env, {n: z[f"{k}/{n}"] for n in names}, shared["dt"])
                 before.update({f"{k}/{n}": x for n, x in own.items()})
                 after.update({f"{k}/{n}": x for n, x in own.items()})
@@ -228,7 +232,7 @@ class Learning:
             drift = lambda shared, pre, post, edge: edge_rules.drift(learner, shared, pre, post, edge)
             edge = map_cells(drift, n, self.shared, self.seen("pre", False), self.seen("post", False), edge)
         ties, sent = learner.spec.ties, None
-        steps = ("post", "pre") if ties == "post_first" else ("pre", "post")
+        steps = ("pre", "post") if ties in ("pre_first", "both") else ("post", "pre")
         for i, end in enumerate(steps):
             other = "post" if end == "pre" else "pre"
             tied = ties == "both" or (i == 1 and ties != "neither")
@@ -271,7 +275,9 @@ class Learning:
         if history is None:
             return None
         start = self.learner.source.source_start + self.learner.pre.start
-        return history[jnp.mod(self.s.now - self.learner.pre_delay, history.shape[0])][start : start + self.learner.pre.n]
+        return history[jnp.mod(self.s.now - self.learner.pre_delay, history.shape[0])][
+            start : start + self.learner.pre.n
+        ]
 
     def sent_value(self, name):
         """What the sources compute at their spikes, one value per edge."""

@@ -65,6 +65,20 @@ def _homogeneous(function, asked, own):
         return all(float(v) == 0.0 for v in at_zero)
 
 
+def explained(learner) -> str:
+    """How a plastic projection runs, in a line."""
+    names = " and ".join(rule.cls.__name__ for rule in learner.rules)
+    if not rests(learner):
+        how = "edges of cells that spike; nothing moves between their spikes"
+    elif linear(learner) and learner.delay is not None:
+        how = "edges of cells that spike; between their spikes the edges rest, by propagators kept at the cells"
+    else:
+        how = "all edges in every step, because what they do between spikes is no linear system shared by all"
+    if learner.delay is None and not learner.axonal:
+        how = "all edges in every step, because postsynaptic spikes reach each edge after its own delay"
+    return f"  {learner.projection}: {learner.n_edges} edges learn by {names}: {how}"
+
+
 # --- rest
 
 
@@ -96,8 +110,10 @@ def enter(program, state, busy):
     """The state of a host run: with the propagators since the last spike of every cell.
 
     Args:
-        busy: tags of learners with a modulator per target, whose edges must be visited in every step.
+        busy: tags of learners with a modulator per target, whose edges must be visited in every step; None: all.
     """
+    if busy is None:
+        return state
     plastic = dict(state["plastic"])
     for learner in program.learners:
         if not rests(learner) or learner.tag in busy or learner.delay is None or not linear(learner):
@@ -122,7 +138,7 @@ def awake(program, topology, state):
         rest = mine.pop("rest", None)
         if rest is None:
             continue
-        rows, edge = topology[learner.tag], _edge_of(learner, mine)
+        rows, edge = mine.get("rows", topology[learner.tag]), _edge_of(learner, mine)
         sides = [{k: x[rows[end]] for k, x in rest[end].items()} for end in ("pre", "post")]
         made = map_cells(partial(_woken, learner), learner.n_edges, edge, *sides)
         rules = {k: dict(v) for k, v in mine["rules"].items()}
@@ -198,7 +214,7 @@ def edges(step, edge, hits):
         size = {"pre": learner.pre.n, "post": learner.post.n}
         rest = {end: _continued(learner, size[end], rest[end], once) for end in rest}
     ties, inbox = learner.spec.ties, step.old["inbox"]
-    order = ("post", "pre") if ties == "post_first" else ("pre", "post")
+    order = ("pre", "post") if ties in ("pre_first", "both") else ("post", "pre")
     for i, end in enumerate(order):
         other = "post" if end == "pre" else "pre"
         sends = end == "pre" and learner.spiking

@@ -8,8 +8,10 @@ import numpy as np
 from .delivery import Steps, every, place_of, span
 from .dependence import dependencies
 from .errors import CompileError
+from .grid import to_steps
 from .layout import Group, Member
 from .plastic import Plastic
+from .wiring import needs_edges
 
 
 @dataclass(eq=False)
@@ -78,12 +80,10 @@ class Learner:
         group, suffix = (self.source, "_pre") if end == "pre" else (self.group, "_post")
         asked = {a for r in self.rules for args in r.cls.__methods__.values() for a in args}
         own = {n for r in self.rules for n in r.cls.__states__}
-        return sorted(
-            a for a in asked - own if a.endswith(suffix) and a[: -len(suffix)] in group.model.__states__
-        )
+        return sorted(a for a in asked - own if a.endswith(suffix) and a[: -len(suffix)] in group.model.__states__)
 
 
-def learners(net, layout, receivers, steps, sends) -> list[Learner]:
+def learners(net, layout, receivers, steps, sends, dt) -> list[Learner]:
     """Every plastic projection of a network, in the order of definition."""
     first: dict[int, str] = {}
     made = []
@@ -113,6 +113,8 @@ def learners(net, layout, receivers, steps, sends) -> list[Learner]:
             p.n_edges,
             f"{p.name}.weight",
         )
+        if p.plastic.rewiring is not None:
+            _check_rewiring(learner, p, dt)
         if p.name in sends:
             place = {(r.kind, r.index, r.state): r for r in receivers}
             for key, send in sends[p.name].items():
@@ -120,6 +122,20 @@ def learners(net, layout, receivers, steps, sends) -> list[Learner]:
                 learner.sends[key] = send
         made.append(learner)
     return made
+
+
+def _check_rewiring(learner, p, dt):
+    stride, off = to_steps(p.plastic.rewiring.every, dt)
+    if off or stride < 1:
+        raise CompileError(
+            f"{p.name}: rewiring(every={p.plastic.rewiring.every:g}) is not a multiple of dt = {dt:g} ms; "
+            f"write every={max(1, int(stride)) * dt:g}"
+        )
+    if learner.delay is None or "on_pre" not in type(p.synapse).__methods__ or needs_edges(type(p.synapse)):
+        raise CompileError(
+            f"{p.name}: only synapses that act on spikes at their target, with one delay for all edges, can rewire; give "
+            f"one delay, or leave rewiring out"
+        )
 
 
 def _check_increments(name, cls):
@@ -151,19 +167,11 @@ def topology(learner, projection, steps) -> dict:
         `delays`, and on the axon `pieces`, `piece_post`, `piece_order`.
     """
     edges = projection.edges
-    order = np.argsort(edges.post, kind="stable").astype(np.int32)
-    counts = np.bincount(edges.post, minlength=edges.n_post)
     pre = np.repeat(np.arange(edges.n_pre, dtype=np.int32), np.diff(edges.indptr))
-    made = {
-        "indptr": np.asarray(edges.indptr, np.int32),
-        "pre": pre,
-        "post": np.asarray(edges.post, np.int32),
-        "columns": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-        "sources": pre[order],
-        "order": order,
-    }
+    made = index_arrays(pre, np.asarray(edges.post, np.int32), edges.n_pre, edges.n_post)
     if learner.delay is not None:
         return made
+    order = made["order"]
     made["delays"] = delays = every(steps, learner.n_edges)
     if learner.axonal:
         # a row in pieces of one delay each; by target, an entry names source and delay in one word
@@ -174,3 +182,11 @@ def topology(learner, projection, steps) -> dict:
         made["pieces"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         made["sources"] = made["sources"] + delays[order] * np.int32(edges.n_pre)
     return made
+
+
+def index_arrays(pre, post, n_pre, n_post) -> dict:
+    """Row and column pointers of edges that are sorted by (pre, post)."""
+    order = np.argsort(post, kind="stable").astype(np.int32)
+    ends = lambda cells, n: np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n))]).astype(np.int32)
+    made = {"indptr": ends(pre, n_pre), "pre": pre.astype(np.int32), "post": post.astype(np.int32)}
+    return {**made, "columns": ends(post, n_post), "sources": made["pre"][order], "order": order}

@@ -128,6 +128,7 @@ class Network:
         delay_at="axon",
         ties="pre_first",
         deliver="new",
+        rewiring=None,
     ):
         """Connect populations (or lists of them) by a rule.
 
@@ -153,13 +154,14 @@ class Network:
             ties: what a presynaptic and a postsynaptic spike at one time see of each other: the second one the first
                 ("pre_first", "post_first"), "both" or "neither".
             deliver: "new": a spike delivers the weight after its own update, "old": before.
+            rewiring: `bs.rewiring(every, ...)`: edges are given up and grown at a fixed budget.
 
         Returns:
             Projection, or a list of them if lists were given.
         """
         many = isinstance(pre, list | tuple) or isinstance(post, list | tuple)
         learning = {"plasticity": plasticity, "bounds": bounds, "modulators": modulators}
-        learning |= {"delay_at": delay_at, "ties": ties, "deliver": deliver}
+        learning |= {"delay_at": delay_at, "ties": ties, "deliver": deliver, "rewiring": rewiring}
         made = [
             self._connect_one(a, b, synapse, rule, weight, delay, name, into, dict(learning))
             for a in (pre if isinstance(pre, list | tuple) else [pre])
@@ -193,7 +195,7 @@ class Network:
             raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
         if isinstance(rule, procedural) and source is None:
-            if learning["plasticity"] is not None:
+            if learning["plasticity"] is not None or rewiring is not None:
                 raise ConnectError(f"{name}: procedural edges are not stored, so they cannot learn; leave procedural out")
             own = self._values(synapse, name, None)
             given = (name, pre, post, synapse, rule, self.seed, weight, delay, into, creation_line(), own)

@@ -7,6 +7,7 @@ import numpy as np
 from .drawing import extent
 from .errors import ConnectError, unknown
 from .plasticity import Plasticity
+from .structure import Rewiring
 from .weight_bounds import Bounds, bounds_of
 
 TIES = ("pre_first", "post_first", "both", "neither")
@@ -24,19 +25,22 @@ class Plastic:
     delay_at: str = "axon"
     ties: str = "pre_first"
     deliver: str = "new"
+    rewiring: Rewiring | None = None
 
 
 def plastic_of(net, name, synapse, pre, post, weight, given) -> Plastic | None:
     """Check what `connect` was given.
 
     Args:
-        given: dict of the arguments plasticity, bounds, modulators, delay_at, ties, deliver.
+        given: dict of the arguments plasticity, bounds, modulators, delay_at, ties, deliver, rewiring.
     """
     rules = given.pop("plasticity")
-    if rules is None:
+    if rules is None and given["rewiring"] is None:
         _refuse_without_rule(name, given)
         return None
-    rules = tuple(rules) if isinstance(rules, list | tuple) else (rules,)
+    rules = () if rules is None else tuple(rules) if isinstance(rules, list | tuple) else (rules,)
+    if given["rewiring"] is not None and not isinstance(given["rewiring"], Rewiring):
+        raise ConnectError(f"{name}: rewiring={given['rewiring']!r}; write bs.rewiring(every=100.0, below=0.1)")
     for rule in rules:
         if isinstance(rule, type) or not isinstance(rule, Plasticity):
             raise ConnectError(f"{name}: plasticity={rule!r}; give an instance of a rule, for example STDP()")
@@ -58,9 +62,12 @@ def plastic_of(net, name, synapse, pre, post, weight, given) -> Plastic | None:
 
 def _refuse_without_rule(name, given):
     default = {"bounds": None, "modulators": None, "delay_at": "axon", "ties": "pre_first", "deliver": "new"}
+    default["rewiring"] = None
     for key, value in given.items():
         if value != default[key]:
-            raise ConnectError(f"{name}: {key}={value!r} says how weights learn, but there is no rule; give plasticity=")
+            raise ConnectError(
+                f"{name}: {key}={value!r} says how weights learn, but there is no rule; give plasticity="
+            )
 
 
 def _check_cells(name, rule, pre, post):

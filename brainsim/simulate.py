@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import checkpoint, history, learn_events, traced
+from . import checkpoint, history, learn_events, structure, traced
 from .beginning import initial_state
 from .checks import bound_specs, merge
 from .chunk import Chunk
@@ -200,7 +200,8 @@ class Simulation:
         return n
 
     def _initial(self, params, drives):
-        return initial_state(self.program, params, {k: (d, self.feeds[k].n, None) for k, d in drives.items()})
+        state = initial_state(self.program, params, {k: (d, self.feeds[k].n, None) for k, d in drives.items()})
+        return structure.placed(self.program, self.topology, state)
 
     def _begin(self, params, drives, state, start):
         if state is None:
@@ -208,6 +209,11 @@ class Simulation:
         return {**state, "drives": carried(self.feeds, drives, state["drives"])}
 
     def _run_traced(self, n, params, drives, state, seed, first):
+        if structure.intervals(self.program):
+            raise RunError(
+                "edges that rewire cannot be traced: their number stays, but who is joined is decided on the host; run "
+                "outside of jit, grad and vmap, or connect without rewiring="
+            )
         ready = prepare(self.program, self.topology, params)
         state = history.track(self._begin(params, drives, state, self._initial))
         begun = state["step"] if _is_traced(state["step"]) else first
@@ -239,8 +245,8 @@ class Simulation:
         ready = self._prepared(params)
         state = self._begin(params, drives, state, self._start)
         state = history.enter(self.program, state, history.counter(ready, state))
-        if "ids" in state["history"]:
-            state = learn_events.enter(self.program, state, learn_events.busy(self.program, self.feeds, drives))
+        busy = learn_events.busy(self.program, self.feeds, drives) if "ids" in state["history"] else None
+        state = learn_events.enter(self.program, state, busy)
         if not bool(finite(state)):
             raise NonFiniteError(f"{which_is_not(self.program, state)} before the run: initial values must be finite")
         check_memory(self.recorders, n, stream is not None)
@@ -251,7 +257,8 @@ class Simulation:
         with kept, native_threads(self.program.threads):
             try:
                 while done < n:
-                    most, phase = min(self.chunk.capacity, n - done), done % self.chunk.stride
+                    most = min(self.chunk.capacity, n - done, structure.due(self.program, first + done))
+                    phase = done % self.chunk.stride
                     after, buffers, ok, steps = self.chunk.run(
                         self.topology, ready, state, drives, seed, buffers, np.int32(most), np.int32(phase)
                     )
@@ -261,6 +268,9 @@ class Simulation:
                     kept.append(self._part(buffers, first, done, steps))
                     # last, so that Ctrl-C in the middle leaves the state that belongs to what was kept
                     sums, state, done = self._sums(buffers), after, done + steps
+                    if structure.intervals(self.program):
+                        state = structure.apply(self.program, learn_events.awake(self.program, self.topology, state))
+                        state = learn_events.enter(self.program, state, busy)
                     bar.update(done * self.dt)
             except KeyboardInterrupt:
                 complete = False

@@ -48,7 +48,9 @@ def _interval(what, low, high, finite):
     if np.isnan(low) or np.isnan(high) or not low < high:
         raise ConnectError(f"{what}({low:g}, {high:g}): bounds are in the wrong order; write {what}(low, high)")
     if finite and not np.isfinite(high - low):
-        raise ConnectError(f"{what}({low:g}, {high:g}): changes scale with the distance to both bounds; give two numbers")
+        raise ConnectError(
+            f"{what}({low:g}, {high:g}): changes scale with the distance to both bounds; give two numbers"
+        )
     return low, high
 
 

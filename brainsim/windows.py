@@ -45,7 +45,7 @@ def rank_levels(couplings, projections, steps, blocks: bool) -> list[tuple[int, 
     waits = [
         every(steps[c.projection], projections[c.projection].n_edges) + 1
         for c in couplings
-        if c.moving and c.delay != 0 and projections[c.projection].n_edges
+        if c.moving and c.delay != 0 and projections[c.projection].n_edges and c.learner is None
     ]
     if not waits:
         return []

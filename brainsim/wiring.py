@@ -160,6 +160,6 @@ def split_outputs(program):
     for i, c in enumerate(program.couplings):
         cls, asked = c.terminal.synapse, c.terminal.synapse.__methods__["output"]
         reached = dependencies(lambda values, cls=cls: cls.call(_default(cls), "output", values), asked)
-        moving = tuple(k for k in cls.__outputs__ if reached[k])
-        fixed = tuple(k for k in cls.__outputs__ if not reached[k])
+        moving = tuple(k for k in cls.__outputs__ if reached[k] or c.learner)
+        fixed = tuple(k for k in cls.__outputs__ if k not in moving)
         program.couplings[i] = replace(c, moving=moving, fixed=fixed)

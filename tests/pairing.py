@@ -105,3 +105,38 @@ def run(cases, pre, post, steps, dt, record=(), inputs=None):
     )
     weights = {n: np.asarray(result[f"{n}.w"])[-1].reshape(len(pre), len(post)) for n in cases}
     return (weights, result) if record else weights
+
+
+class Linear(bs.Synapse):
+    """Sends the activity r of a rate unit."""
+
+    current_unit = "1"
+    w = bs.weight()
+
+    def output(self, r_pre):
+        return dict(s=r_pre)
+
+    def current(self, s):
+        return s
+
+
+class Shown(bs.Neuron):
+    """A rate unit that is its input: with method="euler" r becomes I in every step."""
+
+    I = bs.input("1")
+    spare = bs.input("1")
+    r = bs.state(0.0)
+
+    def dr(self, r, I, dt):
+        return (I - r) / dt
+
+
+class Held(bs.Neuron):
+    """An activity that does not change."""
+
+    level = bs.param(0.0)
+    I = bs.input("1")
+    r = bs.state("level")
+
+    def dr(self):
+        return 0.0

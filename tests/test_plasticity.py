@@ -303,3 +303,37 @@ def test_bad_rules_are_refused_when_defined():
     net.connect(a, b, ExpCurrent(), bs.all_to_all(), weight=1.0, plasticity=Mixes())
     with pytest.raises(CompileError, match="not known there"):
         net.compile(dt=DT)
+
+
+def rewired_network(**how):
+    net = plastic_network(Reward(A_plus=5.0, A_minus=6.0), 1.0)
+    b = net["b"]
+    few = dict(weight=bs.uniform(0.0, 2.0), plasticity=Pair(), bounds=(0.0, 3.0))
+    net.connect(b, b, ExpCurrent(), bs.fixed_indegree(4), name="grow", rewiring=bs.rewiring(20.0, **how), **few)
+    return net
+
+
+@pytest.mark.parametrize("keep", ("projection", "source", "target"))
+def test_rewiring_keeps_its_budget(keep, tmp_path):
+    sim = rewired_network(fraction=0.25, weight=0.5, keep=keep).compile(dt=DT, record=[bs.trace("grow.w", every=10.0)])
+    edges = lambda state: np.stack([state["plastic"]["learner2"]["rows"][end] for end in ("pre", "post")])
+    before = edges(sim.run(10.0).state)
+    after = edges(sim.advance(100.0).state)
+    assert before.shape == after.shape and not np.array_equal(before, after)
+    assert len(np.unique(after, axis=1).T) == after.shape[1]
+    for end, name in enumerate(("source", "target")):
+        counts = [np.bincount(x[end], minlength=10) for x in (before, after)]
+        assert np.array_equal(*counts) == (keep == name)
+    sim.checkpoint(tmp_path / "half.h5")
+    later = rewired_network(fraction=0.25, weight=0.5, keep=keep).compile(dt=DT, record=[])
+    later.restore(tmp_path / "half.h5")
+    whole = rewired_network(fraction=0.25, weight=0.5, keep=keep).compile(dt=DT, record=[]).run(200.0).state["plastic"]
+    assert differences(whole, later.advance(100.0).state["plastic"]) < 1e-10
+
+
+def test_rewired_edges_are_the_weak_ones():
+    sim = rewired_network(below=0.5, weight=1.0).compile(dt=DT, record=[])
+    made = sim.run(20.0).state["plastic"]["learner2"]
+    assert float(made["w"].min()) > 0.5 and np.sum(np.asarray(made["w"]) == 1.0) > 0
+    with pytest.raises(bs.errors.RunError, match="cannot be traced"):
+        jax.jit(lambda p: sim.run(20.0, params=p))(sim.params)

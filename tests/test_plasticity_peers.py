@@ -1,19 +1,28 @@
 """Plastic weights against NEST and Brian2 under the same spike trains (reference/plasticity.json); float64.
 
-The rules are written here, in the form in which each tool defines them. NEST: delay at the dendrite, spikes that meet do
-not pair, the postsynaptic one acts first. Brian2: delay at the axon, the presynaptic one acts first and is seen.
+NEST: delay at the dendrite; spikes that meet do not pair, the postsynaptic one acts first. Brian2: delay at the axon, the
+presynaptic spike acts first and is seen. Rules are those of the library, but for what is peculiar to a tool.
 """
 
 import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import brainsim as bs
-from brainsim.models import ExpCurrent, SpikeSource
+from brainsim.models import (
+    STDP,
+    DopamineSTDP,
+    ExpCurrent,
+    InhibitorySTDP,
+    NearestSTDP,
+    PreCentredSTDP,
+    ReducedSTDP,
+    SpikeSource,
+    TripletSTDP,
+)
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "plasticity.json").read_text())
 DT, STEPS = REFERENCE["dt"], REFERENCE["steps"]
@@ -22,100 +31,18 @@ TAU = 5.0  # of the currents, ms
 EXACT = 1e-9  # relative; what is left is the rounding of products of exponentials over 12,000 steps
 
 
-class Pair(bs.Plasticity):
-    """Pairs of all spikes."""
+class Restricted(STDP):
+    """Pairs of immediate neighbours as NEST counts them: a tied postsynaptic spike is used up by the presynaptic one."""
 
-    A_plus, A_minus = bs.param(0.02), bs.param(0.02)
-    tau_plus, tau_minus = bs.param(20.0, "ms"), bs.param(20.0, "ms")
-    x, y = bs.state(0.0, on="pre"), bs.state(0.0, on="post")
+    to_post, to_pre = bs.state(0.0, on="edge", jump=True), bs.state(0.0, on="edge", jump=True)
 
-    def dx(self, x):
-        return -x / self.tau_plus
+    def on_pre(self, K_plus, K_minus, to_post, to_pre, w):
+        change = self._down(w) * K_minus * to_pre
+        return dict(K_plus=1.0 - K_plus, w=change, to_post=1.0 - to_post, to_pre=-to_pre)
 
-    def dy(self, y):
-        return -y / self.tau_minus
-
-    def on_pre(self, y):
-        return dict(x=1.0, w=-self.A_minus * y)
-
-    def on_post(self, x):
-        return dict(y=1.0, w=self.A_plus * x)
-
-
-class Nearest(Pair):
-    """Every spike with the last one of the other side."""
-
-    def on_pre(self, x, y):
-        return dict(x=1.0 - x, w=-self.A_minus * y)
-
-    def on_post(self, x, y):
-        return dict(y=1.0 - y, w=self.A_plus * x)
-
-
-class NearestSinceStart(Nearest):
-    """As if every source had fired at t = 0."""
-
-    x = bs.state(1.0, on="pre")
-
-
-class PreCentered(Pair):
-    """A presynaptic spike with its two neighbours; a postsynaptic one with all that came since the last."""
-
-    x = bs.state(0.0, on="edge")
-
-    def on_pre(self, y):
-        return dict(x=1.0, w=-self.A_minus * y)
-
-    def on_post(self, x, y):
-        return dict(x=-x, y=1.0 - y, w=self.A_plus * x)
-
-
-class RestrictedSinceStart(Pair):
-    """Immediate neighbours: each spike takes part in at most one pair of each order. Sources fired at t = 0."""
-
-    x = bs.state(1.0, on="pre")
-    to_post, to_pre = bs.state(1.0, on="edge", jump=True), bs.state(0.0, on="edge", jump=True)
-
-    def on_pre(self, x, y, to_post, to_pre):
-        return dict(x=1.0 - x, w=-self.A_minus * y * to_pre, to_post=1.0 - to_post, to_pre=-to_pre)
-
-    def on_post(self, x, y, to_post, to_pre):
-        return dict(y=1.0 - y, w=self.A_plus * x * to_post, to_post=-to_post, to_pre=1.0 - to_pre)
-
-
-class Triplet(bs.Plasticity):
-    A2_plus, A3_plus, A2_minus, A3_minus = bs.param(0.0), bs.param(0.0), bs.param(0.0), bs.param(0.0)
-    tau_plus, tau_x, tau_minus, tau_y = (bs.param(20.0, "ms") for _ in range(4))
-    r1, r2 = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
-    o1, o2 = bs.state(0.0, on="post"), bs.state(0.0, on="post")
-
-    def dr1(self, r1):
-        return -r1 / self.tau_plus
-
-    def dr2(self, r2):
-        return -r2 / self.tau_x
-
-    def do1(self, o1):
-        return -o1 / self.tau_minus
-
-    def do2(self, o2):
-        return -o2 / self.tau_y
-
-    def on_pre(self, o1, r2):
-        return dict(r1=1.0, r2=1.0, w=-o1 * (self.A2_minus + self.A3_minus * r2))
-
-    def on_post(self, r1, o2):
-        return dict(o1=1.0, o2=1.0, w=r1 * (self.A2_plus + self.A3_plus * o2))
-
-
-class Vogels(Pair):
-    eta, alpha = bs.param(0.01), bs.param(0.3)
-
-    def on_pre(self, y):
-        return dict(x=1.0, w=self.eta * (y - self.alpha))
-
-    def on_post(self, x):
-        return dict(y=1.0, w=self.eta * x)
+    def on_post(self, K_plus, K_minus, to_post, to_pre, w):
+        change = self._up(w) * K_plus * to_post
+        return dict(K_minus=1.0 - K_minus, w=change, to_post=-to_post, to_pre=1.0 - to_pre)
 
 
 class Decrement(bs.Plasticity):
@@ -127,41 +54,11 @@ class Decrement(bs.Plasticity):
         return dict(w=-self.size)
 
 
-class Dopamine(Pair):
-    """Pairs leave an eligibility c, and dw/dt = c (n - b).
+class PlainDopamine(DopamineSTDP):
+    """As one would write it: n of the beginning of a step times the mean of the eligibility."""
 
-    Within a step n is that of its beginning and c is its mean: first order in dt, as `dw` of a product of two traces is.
-    """
-
-    tau_c, tau_n, b = bs.param(300.0, "ms"), bs.param(120.0, "ms"), bs.param(0.0)
-    c, n = bs.state(0.0, on="edge"), bs.state(0.0, on="projection")
-
-    def dc(self, c):
-        return -c / self.tau_c
-
-    def dn(self, n):
-        return -n / self.tau_n
-
-    def on_pre(self, y):
-        return dict(x=1.0, c=-self.A_minus * y)
-
-    def on_post(self, x):
-        return dict(y=1.0, c=self.A_plus * x)
-
-    def on_modulator(self):
-        return dict(n=1.0 / self.tau_n)
-
-    def dw(self, c, n):
-        return c * (n - self.b)
-
-
-class ExactDopamine(Dopamine):
-    """The integral of c n over a step in closed form: n is scaled by the mean of c n over the mean of c and the first n."""
-
-    def dw(self, c, n, dt):
-        rate = 1.0 / self.tau_c + 1.0 / self.tau_n
-        scale = jnp.expm1(-dt * rate) / (rate * self.tau_c * jnp.expm1(-dt / self.tau_c))
-        return c * (n * scale - self.b)
+    def dw(self, eligibility, n):
+        return eligibility * (n - self.b)
 
 
 def given(trains, shift=0):
@@ -174,18 +71,23 @@ def run(rules, delay=None, post_shift=0, modulator_shift=0, steps=STEPS, record=
     """Result of one run with a projection for every rule.
 
     Args:
-        rules: name -> (rule, bounds, initial weight) and, if not those for all, a dict of conventions.
-        delay: (n_pre, n_post) steps, default that of the reference; shifts are in steps too.
+        rules: name -> (rule, bounds, initial weight) and, if wanted, a dict of its own conventions and first states.
+        delay: steps, one or (n_pre, n_post), default that of the reference; shifts are in steps too.
     """
     net = bs.Network(seed=0)
     pre, post = net.add("pre", SpikeSource(), 2), net.add("post", SpikeSource(), 3)
     net.add("da", SpikeSource(), 1)
-    delay = np.array(REFERENCE["delays"] if delay is None else delay).ravel() * DT
+    delay = np.array(REFERENCE["delays"]) if delay is None else delay
+    delay = delay * DT if np.ndim(delay) == 0 else delay.ravel() * DT
     for name, (rule, bounds, w, *own) in rules.items():
-        own = {**conventions, **(own[0] if own else {}), "plasticity": rule, "bounds": bounds}
-        if isinstance(rule, Dopamine):
+        own = dict(own[0]) if own else {}
+        first = own.pop("first", {})
+        if isinstance(rule, DopamineSTDP):
             own["modulators"] = {"on_modulator": "da.spikes"}
+        own = {**conventions, **own, "plasticity": rule, "bounds": bounds}
         net.connect(pre, post, ExpCurrent(tau=TAU), bs.all_to_all(), name=name, weight=w, delay=delay, **own)
+        for state, value in first.items():
+            net.init(f"{name}.{state}", value)
     inputs = {"pre.spikes": given(REFERENCE["pre"]), "post.spikes": given(REFERENCE["post"], post_shift)}
     inputs["da.spikes"] = given([REFERENCE["dopamine"]], modulator_shift)
     return net.compile(dt=DT, record=[*(f"{name}.w" for name in rules), *record]).advance(steps * DT, inputs=inputs)
@@ -197,35 +99,43 @@ def weights(rules, **options):
     return {name: np.asarray(made[f"{name}.w"]).reshape(-1, 2, 3) for name in rules}
 
 
+def nest_pair(case, by_bounds=False):
+    """NEST's pair rules: lambda and alpha lambda are relative to Wmax; nearest spikes count from one at t = 0 on."""
+    p, model = case["params"], case["model"]
+    size = p["lambda"] * p["Wmax"]
+    own = dict(A_plus=size, A_minus=p["alpha"] * size, tau_plus=p["tau_plus"], tau_minus=p["tau_minus"])
+    if by_bounds:
+        assert p["mu_plus"] == p["mu_minus"]
+        return STDP(**own), bs.soft(0.0, p["Wmax"], p["mu_plus"]), p["weight"]
+    own |= dict(mu_plus=p["mu_plus"], mu_minus=p["mu_minus"], w_max=p["Wmax"])
+    cls, first = {
+        "stdp_synapse": (STDP, {}),
+        "stdp_nn_symm_synapse": (NearestSTDP, dict(K_plus=1.0)),
+        "stdp_nn_pre_centered_synapse": (PreCentredSTDP, {}),
+        "stdp_nn_restr_synapse": (Restricted, dict(K_plus=1.0, to_post=1.0)),
+    }[model]
+    return cls(**own), bs.hard(0.0, p["Wmax"]), p["weight"], dict(first=first)
+
+
 def nest_rules():
-    """The rules of NEST's synapses with its parameters: lambda and alpha scale with Wmax."""
     made = {}
     for name, case in NEST["stdp"].items():
-        p, model = case["params"], case["model"]
-        high = p["Wmax"]
-        bounds = bs.hard(0.0, high)
-        if model == "stdp_triplet_synapse":
-            rule = Triplet(
-                A2_plus=p["Aplus"],
-                A3_plus=p["Aplus_triplet"],
-                A2_minus=p["Aminus"],
-                A3_minus=p["Aminus_triplet"],
-                tau_plus=p["tau_plus"],
-                tau_x=p["tau_plus_triplet"],
-                tau_minus=p["tau_minus"],
-                tau_y=p["tau_minus_triplet"],
+        p = case["params"]
+        bounds = bs.hard(0.0, p["Wmax"])
+        if name == "triplet":
+            named = dict(
+                tau_plus="tau_plus", tau_x="tau_plus_triplet", tau_minus="tau_minus", tau_y="tau_minus_triplet"
             )
-        elif model == "vogels_sprekeler_synapse":
-            rule = Vogels(eta=p["eta"], alpha=0.0, tau_plus=p["tau"], tau_minus=p["tau_minus"])
-            rule = [rule, Decrement(size=p["alpha"] * p["eta"])]  # NEST clips between the two
+            named |= dict(A2_plus="Aplus", A3_plus="Aplus_triplet", A2_minus="Aminus", A3_minus="Aminus_triplet")
+            made[name] = TripletSTDP(**{k: p[v] for k, v in named.items()}), bounds, p["weight"]
+        elif name == "vogels":
+            assert p["tau"] == p["tau_minus"]
+            pairs = InhibitorySTDP(eta=p["eta"], alpha=0.0, tau_z=p["tau"])
+            made[name] = [pairs, Decrement(size=p["alpha"] * p["eta"])], bounds, p["weight"]  # NEST clips in between
         else:
-            kind = {"symm": NearestSinceStart, "pre_centered": PreCentered, "restr": RestrictedSinceStart}
-            cls = next((c for key, c in kind.items() if key in model), Pair)
-            size = p["lambda"] * high
-            rule = cls(A_plus=size, A_minus=p["alpha"] * size, tau_plus=p["tau_plus"], tau_minus=p["tau_minus"])
-            assert p["mu_plus"] == p["mu_minus"]
-            bounds = bs.soft(0.0, high, p["mu_plus"])
-        made[name] = rule, bounds, p["weight"]
+            made[name] = nest_pair(case)
+            if name.startswith("stdp"):
+                made[f"{name}_by_bounds"] = nest_pair(case, by_bounds=True)
     return made
 
 
@@ -242,7 +152,7 @@ AS_BRIAN2 = dict(delay_at="axon", ties="pre_first")
 @pytest.fixture(scope="module")
 def nest_like():
     with jax.enable_x64(True):
-        dopamine = {"exact": nest_dopamine(ExactDopamine), "plain": nest_dopamine(Dopamine)}
+        dopamine = {"dopamine": nest_dopamine(DopamineSTDP), "plain": nest_dopamine(PlainDopamine)}
         return weights({**nest_rules(), **dopamine}, modulator_shift=1, **AS_NEST)
 
 
@@ -258,16 +168,32 @@ def error(found, reference):
     return max(np.max(np.abs(found[k] - np.array(reference[k]))) for k in reference) / scale
 
 
-@pytest.mark.parametrize("name", list(NEST["stdp"]))
+@pytest.mark.parametrize("name", list(nest_rules()))
 def test_nest(nest_like, name):
-    assert error(at_presynaptic_spikes(nest_like[name]), NEST["stdp"][name]["weights"]) < EXACT
+    reference = NEST["stdp"][name.removesuffix("_by_bounds")]["weights"]
+    assert error(at_presynaptic_spikes(nest_like[name]), reference) < EXACT
 
 
 def test_nest_dopamine(nest_like):
     """Also NEST's own update of all edges every 1 or 1000 steps changes only the rounding."""
     for reference in NEST["dopamine"]["weights"].values():
-        assert error(at_presynaptic_spikes(nest_like["exact"]), reference) < EXACT
+        assert error(at_presynaptic_spikes(nest_like["dopamine"]), reference) < EXACT
         assert 1e-6 < error(at_presynaptic_spikes(nest_like["plain"]), reference) < 1e-3
+
+
+def test_nest_with_one_delay(x64):
+    """The same with one delay for all, where only the edges of cells that spike are visited; one edge has this delay."""
+    i, j = 1, 1
+    rules = {**nest_rules(), "dopamine": nest_dopamine(DopamineSTDP)}
+    made = weights(rules, delay=REFERENCE["delays"][i][j], modulator_shift=1, **AS_NEST)
+    edge = f"{i}-{j}"
+    for name, w in made.items():
+        one = (
+            NEST["dopamine"]["weights"]["1"]
+            if name == "dopamine"
+            else NEST["stdp"][name.removesuffix("_by_bounds")]["weights"]
+        )
+        assert error({edge: at_presynaptic_spikes(w)[edge]}, {edge: one[edge]}) < EXACT, name
 
 
 def test_nest_delivers_the_new_weight(x64):
@@ -293,14 +219,15 @@ def variants(conventions):
 
 
 def test_nest_needs_its_conventions(x64):
-    """The trains tell the conventions apart; nearest-neighbour rules also pair with a presynaptic spike at t = 0."""
-    multiplicative, (nearest, *rest) = nest_rules()["stdp_multiplicative"], nest_rules()["nn_symm"]
-    rules = {name: (*multiplicative, change) for name, change in variants(AS_NEST).items()}
-    plain = Nearest(**{k: getattr(nearest, k) for k in ("A_plus", "A_minus", "tau_plus", "tau_minus")})
-    made = weights({**rules, "plain": (plain, *rest)}, **AS_NEST)
-    assert error(at_presynaptic_spikes(made.pop("plain")), NEST["stdp"]["nn_symm"]["weights"]) > 1e-3
-    for name, w in made.items():
-        assert error(at_presynaptic_spikes(w), NEST["stdp"]["stdp_multiplicative"]["weights"]) > 1e-3, name
+    """The trains tell the conventions apart, and what is peculiar to NEST: neighbours before the first spike, and used up."""
+    rules = nest_rules()
+    multiplicative, (rule, *rest, _) = rules["stdp_multiplicative"], rules["nn_symm"]
+    made = {name: (*multiplicative[:3], change) for name, change in variants(AS_NEST).items()}
+    params = {k: getattr(rule, k) for k in type(rule).__params__}
+    made |= {"nn_symm": (rule, *rest), "nn_restr": (ReducedSTDP(**params), *rest, dict(first=dict(K_plus=1.0)))}
+    for name, w in weights(made, **AS_NEST).items():
+        reference = NEST["stdp"][name if name in NEST["stdp"] else "stdp_multiplicative"]["weights"]
+        assert error(at_presynaptic_spikes(w), reference) > 1e-3, name
 
 
 # ---------------------------------------------------------------- Brian2
@@ -309,7 +236,10 @@ def brian2_rules():
     for name, case in BRIAN2["cases"].items():
         p = dict(case["params"])
         bounds = bs.hard(0.0, p.pop("w_max")) if "w_max" in p else bs.unbounded()
-        cls = {"nearest": Nearest, "triplet": Triplet, "vogels": Vogels}.get(name, Pair)
+        if name == "vogels":
+            assert p["tau_plus"] == p["tau_minus"]
+            p = dict(eta=p["eta"], alpha=p["alpha"], tau_z=p["tau_plus"])
+        cls = {"nearest": NearestSTDP, "triplet": TripletSTDP, "vogels": InhibitorySTDP}.get(name, STDP)
         made[name] = cls(**p), bounds, 1.0
     return made
 

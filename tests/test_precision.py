@@ -74,20 +74,20 @@ def test_what_arrives_is_rounded_once():
         def on_pre(self, w):
             return dict(i=w * 0.3)
 
-    def made(weights, synapse, factor, **options):
+    def made(values, synapse, **options):
         net = bs.Network(seed=1)
         net.add("cells", models.LIF(t_ref=2.0), 30)
         net.init("cells.v", bs.uniform(-70.0, -50.0))
         rule = bs.from_edges(np.arange(30), (np.arange(30) + 1) % 30)
         for name in ("one", "two"):
-            net.connect("cells", "cells", synapse, rule, weight=weights * factor, delay=0.3, name=name)
+            net.connect("cells", "cells", synapse, rule, weight=values, delay=0.3, name=name)
         return net.compile(record=["cells.v"], design=Design(permuted=0), **options)
 
     weights = np.random.default_rng(0).normal(800.0, 90.0, 30).astype(np.float32)
-    sim = made(weights, Weaker(tau=3.0), 1.0, weights="bfloat16")
+    sim = made(weights, Weaker(tau=3.0), weights="bfloat16")
     assert all(x.dtype == np.float32 for x in sim.params.values())
     arriving = (weights * np.float32(0.3)).astype(NARROW).astype(np.float32)
-    right = made(arriving, models.ExpCurrent(tau=3.0), 1.0)
+    right = made(arriving, models.ExpCurrent(tau=3.0))
     found, expected = (s.run(30.0, inputs={"*.I": 480.0})["cells.v"] for s in (sim, right))
     np.testing.assert_array_equal(found, expected)
 

@@ -32,7 +32,7 @@ def paces(monkeypatch):
 
     def set_to(pace):
         monkeypatch.setattr(
-            tune._Search, "compare", lambda self, other: [pace(self.best.program), pace(other.program)]
+            tune._Search, "compare", lambda self, other: np.array([[pace(self.best.program), pace(other.program)]])
         )
 
     return set_to
@@ -82,7 +82,7 @@ def test_other_bits_are_an_error(paces, monkeypatch):
     sim = network().compile()
     plain, runs = tune._arrays, []
     monkeypatch.setattr(tune, "_arrays", lambda *a: runs.append(a) or [x * (1 + len(runs) % 2) for x in plain(*a)])
-    with pytest.raises(RunError, match="has other bits.*keep the simulation"):
+    with pytest.raises(RunError, match=r"has other bits.*keep the simulation"):
         sim.tune(2.0, inputs=CURRENT)
 
 

@@ -49,19 +49,29 @@ class WhenReadout(bs.Neuron):
     xx, xs, ss = bs.state(0.0), bs.state(0.0), bs.state(0.0)
     e = bs.state(0.0)
 
-    def _error(self, fast, slow, xx, xs, ss, target, gate):
+    def _later(self, xx, xs, ss, dt):
+        """The sums of products at the end of the step, as the rule sees them."""
+        a, b = dt / self.tau, dt / self.tau_s
+        return jnp.exp(-2.0 * a) * xx, jnp.exp(-a - b) * xs, jnp.exp(-2.0 * b) * ss
+
+    def _error(self, fast, slow, xx, xs, ss, target, gate, dt):
+        xx, xs, ss = self._later(xx, xs, ss, dt)
         return jnp.where(xx - 2.0 * xs + ss > 1.0, gate * (target - fast + slow), 0.0)
 
-    def _moved(self, fast, slow, xx, xs, ss, target, gate):
-        """Rate at which learning moves `fast` for a unit of sum_j x_j (x_j - s_j)."""
-        error = self._error(fast, slow, xx, xs, ss, target, gate)
-        return self.eta * error / jnp.maximum(xx - 2.0 * xs + ss, 1.0)
+    def _change(self, fast, slow, xx, xs, ss, target, gate, dt):
+        """What learning adds to the sums `fast` and `slow` per ms."""
+        error = self._error(fast, slow, xx, xs, ss, target, gate, dt)
+        xx, xs, ss = self._later(xx, xs, ss, dt)
+        rate = self.eta * error / jnp.maximum(xx - 2.0 * xs + ss, 1.0)
+        return rate * (xx - xs), rate * (xs - ss)
 
     def dfast(self, fast, slow, xx, xs, ss, target, gate, dt):
-        return jnp.expm1(-dt / self.tau) / dt * fast + (xx - xs) * self._moved(fast, slow, xx, xs, ss, target, gate)
+        change, _ = self._change(fast, slow, xx, xs, ss, target, gate, dt)
+        return jnp.expm1(-dt / self.tau) / dt * fast + change
 
     def dslow(self, fast, slow, xx, xs, ss, target, gate, dt):
-        return jnp.expm1(-dt / self.tau_s) / dt * slow + (xs - ss) * self._moved(fast, slow, xx, xs, ss, target, gate)
+        _, change = self._change(fast, slow, xx, xs, ss, target, gate, dt)
+        return jnp.expm1(-dt / self.tau_s) / dt * slow + change
 
     def dxx(self, xx, dt):
         return jnp.expm1(-2.0 * dt / self.tau) / dt * xx
@@ -73,7 +83,7 @@ class WhenReadout(bs.Neuron):
         return jnp.expm1(-2.0 * dt / self.tau_s) / dt * ss
 
     def de(self, e, fast, slow, xx, xs, ss, target, gate, dt):
-        return (self._error(fast, slow, xx, xs, ss, target, gate) - e) / dt
+        return (self._error(fast, slow, xx, xs, ss, target, gate, dt) - e) / dt
 
 
 class WhenSynapse(bs.Synapse):
@@ -107,11 +117,11 @@ class TraceProducts(bs.Synapse):
     tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
     x, s = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
 
-    def dx(self, x):
-        return -x / self.tau
+    def dx(self, x, dt):
+        return jnp.expm1(-dt / self.tau) / dt * x
 
-    def ds(self, s):
-        return -s / self.tau_s
+    def ds(self, s, dt):
+        return jnp.expm1(-dt / self.tau_s) / dt * s
 
     def on_pre(self, w, x, s):
         r = self.tau / self.tau_s

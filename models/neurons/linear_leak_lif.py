@@ -15,8 +15,8 @@ class LinearLeakLIF(bs.Neuron):
         v' = -leak sign(v - v_reset) + I / C        leak: the last step to v_reset ends there
         v > v_th:  v = v_reset, and no spike for t_ref
 
-    The voltage is not held in the refractory time: it integrates on, and a cell that is above threshold when the time is
-    over fires then. Take `method="euler"` and a step of 1 ms for the steps of the hardware, where C = 1 pF makes the
+    The voltage is not held in the refractory time: it integrates on, and a cell that is above threshold when the time
+    is over fires then. Take `method="euler"` and a step of 1 ms for the steps of the hardware, where C = 1 pF makes the
     increment of 1 pA in one step 1 mV.
 
     Args:
@@ -57,6 +57,6 @@ class LinearLeakLIF(bs.Neuron):
         known = all(isinstance(x, int | float | np.ndarray) for x in (self.v_reset, self.v_th))
         if known and np.any(np.asarray(self.v_reset) > np.asarray(self.v_th)):
             raise ParameterError(
-                f"LinearLeakLIF: v_reset = {np.max(self.v_reset):g} is above v_th = {np.min(self.v_th):g} somewhere, so "
-                f"the cell would fire without end; give v_reset <= v_th (a voltage at the threshold does not fire)"
+                f"LinearLeakLIF: v_reset = {np.max(self.v_reset):g} is above v_th = {np.min(self.v_th):g} somewhere, "
+                f"so the cell would fire without end; give v_reset <= v_th (a voltage at the threshold does not fire)"
             )

@@ -23,8 +23,9 @@ class WindowedSTDP(bs.Plasticity):
         pre spiked in step n - 1 - k and post in step n:  w += A_plus_k
         else:                                             w += A_minus_k
 
-    So A_minus_k, which is not positive, also depresses an edge whose cells are silent. `windowed_stdp` makes a rule with
-    a window of any length K up to 22; connect it with `ties="post_first"`, `deliver="new"` and `bounds=bs.unbounded()`.
+    So A_minus_k, which is not positive, also depresses an edge whose cells are silent. `windowed_stdp` makes a rule
+    with a window of any length K up to 22; connect it with `ties="post_first"`, `deliver="new"` and
+    `bounds=bs.unbounded()`.
 
     The spikes of a source in the last K steps are the digits of the number `x`. What holds in every step is part of
     `dw`; a postsynaptic spike adds the difference, for the lags where there was a pair.
@@ -89,8 +90,8 @@ def windowed_stdp(A_plus: Sequence[float], A_minus: Sequence[float]) -> Windowed
     k = len(A_plus)
     if k != len(A_minus) or not 1 <= k <= LONGEST:
         raise ParameterError(
-            f"windowed_stdp: {k} values of A_plus and {len(A_minus)} of A_minus; give two lists of one length from 1 to "
-            f"{LONGEST}, 0.0 where a lag changes nothing"
+            f"windowed_stdp: {k} values of A_plus and {len(A_minus)} of A_minus; give two lists of one length from 1 "
+            f"to {LONGEST}, 0.0 where a lag changes nothing"
         )
     values = {f"A_plus_{i}": float(a) for i, a in enumerate(np.asarray(A_plus, float))}
     values.update({f"A_minus_{i}": float(a) for i, a in enumerate(np.asarray(A_minus, float))})

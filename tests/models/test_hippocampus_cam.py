@@ -42,7 +42,13 @@ class Machine:
 
     def __init__(self, cues, contents):
         size = {p: cues if p.endswith("_cue") else contents for p in ca3.POPULATIONS}
-        self.size = size | {"cue_cue": cues, "cont_cue": contents, "cue_cont": cues, "cont_cont": contents, "cond_int": 1}
+        self.size = size | {
+            "cue_cue": cues,
+            "cont_cue": contents,
+            "cue_cont": cues,
+            "cont_cont": contents,
+            "cond_int": 1,
+        }
         self.cells = [p for p in ca3.POPULATIONS if not p.startswith("in_")]
         self.fixed = []
         for pre, post, wiring, weight, delay in ca3.STATIC:
