@@ -52,9 +52,19 @@ _HOME = {
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("units", "plot", "ops", "models", "errors", "statistics", "surrogate", "functions")
 
-_WORDS = ("Neuron", "Synapse", "Plasticity", "const", "input", "param", "refractory", "state", "weight")
-
-__all__ = [*_WORDS, *_WHERE, *_MODULES]
+__all__ = [
+    "Neuron",
+    "Plasticity",
+    "Synapse",
+    "const",
+    "input",
+    "param",
+    "refractory",
+    "state",
+    "weight",
+    *_WHERE,
+    *_MODULES,
+]
 
 if TYPE_CHECKING:
     from .connectivity import *  # noqa: F403

@@ -21,12 +21,12 @@ from .windows import BLOCK, write_block
 def may_be_blocks(program) -> bool:
     """Whether steps of this network interact through delayed couplings alone: nothing spikes, is driven by events,
     lives on edges, or acts without delay. The methods of the groups are asked later, by `makes_blocks`."""
-    others = (program.receivers, program.edge_blocks, program.procedural, program.drives, program.sent, program.learners)
+    others = (program.receivers, program.edge_blocks, program.procedural, program.drives, program.sent)
     spiking = any("spike" in g.model.__methods__ for g in program.groups)
     moving = [c for c in program.couplings if c.moving]
     # what is computed from the time may be rounded in another way
     timed = any("t" in c.terminal.synapse.__methods__["output"] for c in moving)
-    return not any(others) and not spiking and not timed and all(c.delay != 0 for c in moving)
+    return not any((*others, program.learners)) and not spiking and not timed and all(c.delay != 0 for c in moving)
 
 
 def makes_blocks(program, topology, ready, state, seed, recorders, drives) -> bool:

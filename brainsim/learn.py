@@ -88,7 +88,7 @@ class Learning:
 
     def shared_states(self):
         """States of the projection after the step and its modulating spikes."""
-        learner, s = self.learner, self.s
+        learner = self.learner
         self.shared, self.per_target = self.everywhere()
         made = {}
         for k, rule in enumerate(learner.rules):
@@ -144,8 +144,7 @@ class Learning:
     def traces(self, end, hit):
         """Variables of one side before and after the events at the end of the step, by name."""
         learner = self.learner
-        group, member = self.span(end)
-        values = self.cells(end)
+        n, values = self.span(end)[1].n, self.cells(end)
         if end == "post":
             values.update(self.per_target)
         z = {}
@@ -178,7 +177,7 @@ class Learning:
                         after[f"{k}/{n}"] = own[n] + now
             return before, after
 
-        before, after = map_cells(one, member.n, z, values, {**self.shared, **self.projection}, hit)
+        before, after = map_cells(one, n, z, values, {**self.shared, **self.projection}, hit)
         return {**values, **before}, {**values, **after}
 
     def remember(self):

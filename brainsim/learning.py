@@ -133,8 +133,8 @@ def _check_rewiring(learner, p, dt):
         )
     if learner.delay is None or "on_pre" not in type(p.synapse).__methods__ or needs_edges(type(p.synapse)):
         raise CompileError(
-            f"{p.name}: only synapses that act on spikes at their target, with one delay for all edges, can rewire; give "
-            f"one delay, or leave rewiring out"
+            f"{p.name}: only synapses that act on spikes at their target, with one delay for all edges, can rewire; "
+            f"give one delay, or leave rewiring out"
         )
 
 
@@ -153,8 +153,8 @@ def _check_increments(name, cls):
                 near = states[a].on in (end, "projection") if a in states else a in cls.__inputs__ or a in ("t", "dt")
                 if not near and not a.endswith("_" + end):
                     raise CompileError(
-                        f"{name}: {cls.__name__}.{event} adds to {key!r}, which lives on='{end}', something that depends "
-                        f"on {a!r}, which is not known there; declare {key!r} on='edge'"
+                        f"{name}: {cls.__name__}.{event} adds to {key!r}, which lives on='{end}', something that "
+                        f"depends on {a!r}, which is not known there; declare {key!r} on='edge'"
                     )
 
 

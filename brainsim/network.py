@@ -195,8 +195,8 @@ class Network:
             raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
         if isinstance(rule, procedural) and source is None:
-            if learning["plasticity"] is not None or rewiring is not None:
-                raise ConnectError(f"{name}: procedural edges are not stored, so they cannot learn; leave procedural out")
+            if learning["plasticity"] is not None or learning["rewiring"] is not None:
+                raise ConnectError(f"{name}: procedural edges are not stored, so they cannot learn; store them")
             own = self._values(synapse, name, None)
             given = (name, pre, post, synapse, rule, self.seed, weight, delay, into, creation_line(), own)
             self.projections[name] = project(*given)

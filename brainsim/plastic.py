@@ -98,8 +98,8 @@ def _check_names(name, rules, synapse):
         for key in (*type(rule).__params__, *type(rule).__states__, *type(rule).__inputs__):
             if key in owner and key != "learning":
                 raise ConnectError(
-                    f"{name}: {type(rule).__name__} and {owner[key]} both have {key!r}, and '{name}.{key}' must mean one "
-                    f"thing; rename it in a subclass of the rule"
+                    f"{name}: {type(rule).__name__} and {owner[key]} both have {key!r}, and '{name}.{key}' must mean "
+                    f"one thing; rename it in a subclass of the rule"
                 )
             owner[key] = type(rule).__name__
 
@@ -134,6 +134,7 @@ def _modulators(net, name, rules, given, post):
                 )
     if listens and "on_modulator" not in given:
         raise ConnectError(
-            f"{name}: a rule has on_modulator, but no population is named; write modulators={{'on_modulator': 'da.spikes'}}"
+            f"{name}: a rule has on_modulator, but no population is named; write "
+            f"modulators={{'on_modulator': 'da.spikes'}}"
         )
     return dict(given)

@@ -62,8 +62,8 @@ def hard(low=None, high=None) -> Bounds:
 def soft(low, high, exponent=1.0) -> Bounds:
     """Increases scale with ((high - w) / (high - low))^exponent, decreases with ((w - low) / (high - low))^exponent.
 
-    0 is additive, 1 multiplicative on both sides (Guetig et al. 2003, 10.1523/JNEUROSCI.23-09-03697.2003). The weight is
-    clipped as well, because a large change may pass a bound.
+    0 is additive, 1 multiplicative on both sides (Guetig et al. 2003, 10.1523/JNEUROSCI.23-09-03697.2003). The weight
+    is clipped as well, because a large change may pass a bound.
     """
     low, high = _interval("soft", low, high, True)
     if not (np.isfinite(exponent) and exponent >= 0):

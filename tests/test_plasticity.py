@@ -309,7 +309,7 @@ def rewired_network(**how):
     net = plastic_network(Reward(A_plus=5.0, A_minus=6.0), 1.0)
     b = net["b"]
     few = dict(weight=bs.uniform(0.0, 2.0), plasticity=Pair(), bounds=(0.0, 3.0))
-    net.connect(b, b, ExpCurrent(), bs.fixed_indegree(4), name="grow", rewiring=bs.rewiring(20.0, **how), **few)
+    net.connect(b, b, ExpCurrent(), bs.fixed_probability(0.4), name="grow", rewiring=bs.rewiring(20.0, **how), **few)
     return net
 
 

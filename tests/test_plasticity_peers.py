@@ -79,8 +79,9 @@ def run(rules, delay=None, post_shift=0, modulator_shift=0, steps=STEPS, record=
     net.add("da", SpikeSource(), 1)
     delay = np.array(REFERENCE["delays"]) if delay is None else delay
     delay = delay * DT if np.ndim(delay) == 0 else delay.ravel() * DT
-    for name, (rule, bounds, w, *own) in rules.items():
-        own = dict(own[0]) if own else {}
+    for name, given_rule in rules.items():
+        rule, bounds, w, own = given_rule if len(given_rule) == 4 else (*given_rule, {})
+        own = dict(own)
         first = own.pop("first", {})
         if isinstance(rule, DopamineSTDP):
             own["modulators"] = {"on_modulator": "da.spikes"}
@@ -199,7 +200,7 @@ def test_nest_with_one_delay(x64):
 def test_nest_delivers_the_new_weight(x64):
     """NEST's recorder shows what arrives: currents jump by it one delay later."""
     name = "stdp_multiplicative"
-    rules = {how: (*nest_rules()[name], dict(deliver=how)) for how in ("new", "old")}
+    rules = {how: (*nest_rules()[name][:3], dict(deliver=how)) for how in ("new", "old")}
     made = run(rules, record=["new.i", "old.i"], **AS_NEST)
     expected = np.zeros((STEPS, 3))
     for edge, sent in NEST["stdp"][name]["weights"].items():

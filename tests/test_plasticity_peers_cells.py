@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import brainsim as bs
-from brainsim.models import Delta, SpikeSource
+from brainsim.models import Delta, SpikeSource, TsodyksMarkramCurrent
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "plasticity.json").read_text())
 DT, STEPS, NEST = REFERENCE["dt"], REFERENCE["steps"], REFERENCE["nest"]
@@ -28,68 +28,49 @@ def given(trains):
 
 
 # ---------------------------------------------------------------- short-term plasticity
-class Resources(bs.Synapse):
-    """Utilisation u and resources x of Tsodyks & Markram; `total` sums what arrived."""
+class ActiveResources(TsodyksMarkramCurrent):
+    """What is released stays active (y) for the time of the current and recovers only then (Tsodyks et al. 2000)."""
 
-    U, tau_rec, tau_fac = bs.param(0.5), bs.param(300.0, "ms"), bs.param(100.0, "ms")
-    u, x = bs.state(0.0, on="pre"), bs.state(1.0, on="pre")
-    total = bs.state(0.0, on="post", jump=True)
-
-    def du(self, u):
-        return -u / self.tau_fac
-
-    def dx(self, x):
-        return (1.0 - x) / self.tau_rec
-
-    def on_pre(self, u, x, w):
-        release = (u + self.U * (1.0 - u)) * x
-        return dict(u=self.U * (1.0 - u), x=-release, total=w * release)
-
-
-class ActiveResources(Resources):
-    """What is released stays active (y) for the time of the current and recovers only then."""
-
-    tau_psc = bs.param(3.0, "ms")
     y = bs.state(0.0, on="pre")
 
     def dx(self, x, y):
-        return (1.0 - x - y) / self.tau_rec
+        return (1.0 - x - y) / self.tau_d
 
     def dy(self, y):
-        return -y / self.tau_psc
+        return -y / self.tau
 
-    def on_pre(self, u, x, w):
+    def on_pre(self, w, u, x):
         release = (u + self.U * (1.0 - u)) * x
-        return dict(u=self.U * (1.0 - u), x=-release, y=release, total=w * release)
+        return dict(u=self.U * (1.0 - u), x=-release, y=release, i=w * release)
 
 
 def short_term(name):
     """The synapse of a case; NEST writes tau_fac = 0 for no facilitation: u has decayed at the next spike."""
-    case = NEST["short_term"][name]
-    p = {k: v for k, v in case["params"].items() if k not in ("weight", "u", "x")}
-    p["tau_fac"] = p["tau_fac"] or 1e-4
-    return (ActiveResources if "tau_psc" in p else Resources)(**p), case["params"]["weight"]
+    p = NEST["short_term"][name]["params"]
+    cls = ActiveResources if "tau_psc" in p else TsodyksMarkramCurrent
+    return cls(U=p["U"], tau_d=p["tau_rec"], tau_f=p["tau_fac"] or 1e-4, tau=p.get("tau_psc", 3.0)), p["weight"]
 
 
 @pytest.fixture(scope="module")
-def arrived():
-    """(name, STEPS): the sum of the amplitudes that have arrived, for the first source and a delay of 0.5 ms."""
+def currents():
+    """name -> (STEPS,) current of the first source at a delay of 0.5 ms."""
     with jax.enable_x64(True):
         net = bs.Network(seed=0)
         pre, post = net.add("pre", SpikeSource(), 1), net.add("post", SpikeSource(), 1)
         for name in NEST["short_term"]:
             synapse, weight = short_term(name)
             net.connect(pre, post, synapse, bs.all_to_all(), weight=weight, delay=0.5, name=name)
-        simulation = net.compile(dt=DT, record=[f"{name}.total" for name in NEST["short_term"]])
+        simulation = net.compile(dt=DT, record=[f"{name}.i" for name in NEST["short_term"]])
         made = simulation.advance(STEPS * DT, inputs={"pre.spikes": given([np.array(REFERENCE["pre"][0]) * DT])})
-        return {name: np.asarray(made[f"{name}.total"])[:, 0] for name in NEST["short_term"]}
+        return {name: np.asarray(made[f"{name}.i"])[:, 0] for name in NEST["short_term"]}
 
 
 @pytest.mark.parametrize("name", list(NEST["short_term"]))
-def test_amplitudes(arrived, name):
-    """NEST's delays are those of the arrival; the resources know the stamps only."""
+def test_amplitudes(currents, name):
+    """The jumps of the current are NEST's amplitudes, one delay after the stamp; the resources know the stamps only."""
+    decay = np.exp(-DT / short_term(name)[0].tau)
     first = np.array(REFERENCE["pre"][0]) + 5  # the step that begins at stamp + delay
-    found = arrived[name][first] - arrived[name][first - 1]
+    found = currents[name][first] / decay - currents[name][first - 1]
     for target in range(3):
         np.testing.assert_allclose(found, NEST["short_term"][name]["weights"][f"0-{target}"], rtol=EXACT)
 

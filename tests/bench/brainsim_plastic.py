@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _events(recorded):
-    return np.asarray(recorded.times), np.asarray(recorded.cells)
+    return np.asarray(recorded.times), np.asarray(recorded.indices)
 
 
 if __name__ == "__main__":

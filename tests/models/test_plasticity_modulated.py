@@ -118,7 +118,7 @@ def test_three_factor_rates_with_every_kind_of_modulator(x64):
     net.add("critic", pairing.Held(level=0.25), 1)
     net.add("teachers", pairing.Held(level=m), 2)
     rule = models.ThreeFactorHebbian(eta=0.01, tau_e=50.0, r_in0=0.5, r_out0=1.0)
-    sources = {"global": None, "critic": "critic.r", "each": "teachers.r"}
+    sources = {"global": None, "one": "critic.r", "each": "teachers.r"}
     for name, source in sources.items():
         given = {} if source is None else {"modulators": {"modulator": source}}
         net.connect(a, b, pairing.Linear(), bs.all_to_all(), weight=0.0, name=name, plasticity=rule,
@@ -127,7 +127,7 @@ def test_three_factor_rates_with_every_kind_of_modulator(x64):
     result = sim.advance(100.0, inputs={"global.modulator": 2.0})
     tag = np.outer(x - 0.5, y - 1.0)
     area = 100.0 - 50.0 * (1.0 - np.exp(-2.0))
-    for name, level in (("global", 2.0), ("critic", 0.25), ("each", m)):
+    for name, level in (("global", 2.0), ("one", 0.25), ("each", m)):
         found = np.asarray(result[f"{name}.w"])[-1].reshape(2, 2)
         np.testing.assert_allclose(found, 0.01 * level * tag * area, rtol=1e-10, atol=1e-12)
 
