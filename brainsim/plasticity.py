@@ -78,10 +78,10 @@ class Plasticity(Model):
     """Base of plasticity rules: traces, eligibility, modulator and update as equations for ONE edge.
 
     Variables live on the source (`on="pre"`), the target (`"post"`), the edge (`"edge"`) or once for the whole
-    projection (`"projection"`). `d<state>` is a time derivative; `dw` that of the weight. `on_pre` gives the increments at
-    the arrival of a presynaptic spike, `on_post` those at a postsynaptic one, as dicts; all are computed from the values
-    before the event. Inputs are modulators: one value for all edges or one per target. `<state>_pre` and `<state>_post` are
-    states of the cells. The input `learning` (1) multiplies every change of a weight.
+    projection (`"projection"`). `d<state>` is a time derivative; `dw` that of the weight. `on_pre` gives the
+    increments at the arrival of a presynaptic spike, `on_post` those at a postsynaptic one, as dicts; all are computed
+    from the values before the event. Inputs are modulators: one value for all edges or one per target. `<state>_pre`
+    and `<state>_post` are states of the cells. The input `learning` (1) multiplies every change of a weight.
     """
 
     ABSTRACT: ClassVar[bool] = True

@@ -1,4 +1,6 @@
-"""The library of models: neurons, synapses and plasticity rules, each with its equation, units, published parameters and citation.
+"""The library of models: neurons, synapses and plasticity rules.
+
+Each has its equation, units, published parameters and citation.
 
     from brainsim.models import AdEx, ExpConductance
 
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 
 _HOME = {
     "neurons.lif": ["LIF"],
+    "neurons.linear_leak_lif": ["LinearLeakLIF"],
     "neurons.alif": ["ALIF", "CurrentALIF"],
     "neurons.qif": ["QIF"],
     "neurons.eif": ["EIF"],
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from .neurons.izhikevich import Izhikevich2007 as Izhikevich2007
     from .neurons.jansen_rit import JansenRit as JansenRit
     from .neurons.lif import LIF as LIF
+    from .neurons.linear_leak_lif import LinearLeakLIF as LinearLeakLIF
     from .neurons.morris_lecar import MorrisLecar as MorrisLecar
     from .neurons.qif import QIF as QIF
     from .neurons.rate import LinearRate as LinearRate
@@ -90,8 +94,8 @@ if TYPE_CHECKING:
     from .plasticity.astrocyte import InhibitoryAstrocyteSTDP as InhibitoryAstrocyteSTDP
     from .plasticity.clopath import Clopath as Clopath
     from .plasticity.clopath import ClopathNEST as ClopathNEST
-    from .plasticity.hebbian import AntiHebbian as AntiHebbian
     from .plasticity.hebbian import BCM as BCM
+    from .plasticity.hebbian import AntiHebbian as AntiHebbian
     from .plasticity.hebbian import Covariance as Covariance
     from .plasticity.hebbian import Oja as Oja
     from .plasticity.hebbian import SpikingBCM as SpikingBCM
@@ -100,10 +104,10 @@ if TYPE_CHECKING:
     from .plasticity.homeostasis import OrchestratedSTDP as OrchestratedSTDP
     from .plasticity.homeostasis import SynapticScaling as SynapticScaling
     from .plasticity.inhibitory import InhibitorySTDP as InhibitorySTDP
+    from .plasticity.pair import STDP as STDP
     from .plasticity.pair import NearestSTDP as NearestSTDP
     from .plasticity.pair import PreCentredSTDP as PreCentredSTDP
     from .plasticity.pair import ReducedSTDP as ReducedSTDP
-    from .plasticity.pair import STDP as STDP
     from .plasticity.pair import SymmetricSTDP as SymmetricSTDP
     from .plasticity.reward import DopamineSTDP as DopamineSTDP
     from .plasticity.reward import ModulatedSTDP as ModulatedSTDP

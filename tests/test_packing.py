@@ -124,3 +124,34 @@ def test_explained():
         "one loop over the cells",
     ):
         assert words in text
+
+
+def test_sizes_count_the_bytes_of_the_run():
+    """Receivers are twice as wide under x64: half as many fit the cache."""
+
+    def chosen(wide):
+        with jax.enable_x64(wide):
+            return network().compile(dt=DT, design=Design(cache=4 * 26 * 80 // 4, shortest=1)).program.bundles[0]
+
+    narrow, wide = chosen(False), chosen(True)
+    assert narrow.slots == 26 and (narrow.n_blocks, wide.n_blocks) == (4, 8)
+    assert "take 0.0079 MiB" in narrow.why and "take 0.016 MiB" in wide.why
+
+
+def test_only_sources_with_two_ways_to_a_receiver_need_rows_in_parts():
+    """Sources of their own onto the same receivers leave merged rows sorted."""
+    net = bs.Network(seed=0)
+    for name in ("a", "b"):
+        net.add(name, models.LIF(), 50)
+    synapse = models.ExpCurrent()
+    connect = lambda pre, name: net.connect(
+        pre, "a", synapse, bs.fixed_indegree(9), weight=bs.normal(1.0, 0.1), delay=0.5, name=name
+    )
+    connect("a", "one")
+    connect("b", "two")
+    design = Design(cache=64, shortest=1)
+    (bundle,) = net.compile(dt=DT, design=design).program.bundles
+    assert bundle.merged and bundle.n_blocks > 1
+    connect("b", "three")
+    (bundle,) = net.compile(dt=DT, design=design).program.bundles
+    assert not bundle.merged

@@ -135,7 +135,7 @@ def nest_rules():
             made[name] = [pairs, Decrement(size=p["alpha"] * p["eta"])], bounds, p["weight"]  # NEST clips in between
         else:
             made[name] = nest_pair(case)
-            if name.startswith("stdp"):
+            if p["mu_plus"] > 0 and name.startswith("stdp"):
                 made[f"{name}_by_bounds"] = nest_pair(case, by_bounds=True)
     return made
 
@@ -185,16 +185,14 @@ def test_nest_dopamine(nest_like):
 def test_nest_with_one_delay(x64):
     """The same with one delay for all, where only the edges of cells that spike are visited; one edge has this delay."""
     i, j = 1, 1
-    rules = {**nest_rules(), "dopamine": nest_dopamine(DopamineSTDP)}
+    rules = {k: nest_rules()[k] for k in ("stdp_multiplicative", "nn_pre_centered", "nn_restr", "triplet", "vogels")}
+    rules["dopamine"] = nest_dopamine(DopamineSTDP)
     made = weights(rules, delay=REFERENCE["delays"][i][j], modulator_shift=1, **AS_NEST)
     edge = f"{i}-{j}"
+    reference = {name: case["weights"] for name, case in NEST["stdp"].items()}
+    reference["dopamine"] = NEST["dopamine"]["weights"]["1"]
     for name, w in made.items():
-        one = (
-            NEST["dopamine"]["weights"]["1"]
-            if name == "dopamine"
-            else NEST["stdp"][name.removesuffix("_by_bounds")]["weights"]
-        )
-        assert error({edge: at_presynaptic_spikes(w)[edge]}, {edge: one[edge]}) < EXACT, name
+        assert error({edge: at_presynaptic_spikes(w)[edge]}, {edge: reference[name][edge]}) < EXACT, name
 
 
 def test_nest_delivers_the_new_weight(x64):

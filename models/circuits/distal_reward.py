@@ -120,19 +120,20 @@ class Pulses(Drive):
         return jnp.any(jnp.asarray(self.steps) == step).astype(jnp.result_type(float)), carry
 
 
-def distal_reward(seed: int = 0) -> tuple["bs.Network", int]:
+def distal_reward(seed: int = 0, tonic: float = 2e-4) -> tuple["bs.Network", int]:
     """The network, and the number of the rewarded edge in the projection "exc->cells".
 
     Populations: `cells` (800 regular spiking, then 200 fast spiking) and `vta` (1 cell; its spikes are pulses of dopamine).
     Every cell has 100 random targets, inhibitory ones only excitatory. Excitatory weights start at 1 mV, learn and
     stay in 0..4 mV; the rewarded one starts at 0. Inhibitory weights are -1 mV. A weight is what a spike adds to v in
-    1 ms, as a current. Dopamine decays with 200 ms; a pulse adds 0.05 / ms to a tonic level of 0.0002 / ms. Of spikes
+    1 ms, as a current. Dopamine decays with 200 ms; a pulse adds 0.05 / ms to the tonic level. Of spikes
     that are found in the same step the presynaptic one comes second: it depresses.
 
     Compile with `dt=1.0, method="euler"` and run with `inputs={"cells.I": UniformNoise(6.5)}`.
 
     Args:
         seed: of connectivity and noise.
+        tonic: dopamine at rest, 1/ms.
     """
     net, rng = bs.Network(seed=seed), np.random.default_rng([seed, 84167])
     inhibitory = np.arange(N) >= N_EXC
@@ -147,7 +148,7 @@ def distal_reward(seed: int = 0) -> tuple["bs.Network", int]:
     weight = np.where(np.arange(learns.sum()) == edge, 0.0, 1.0)
     net.connect(
         cells, cells, StepCurrent(), bs.from_edges(pre[learns], post[learns]), weight=weight, name=PLASTIC,
-        plasticity=NearestDopamineSTDP(b=-2e-4), bounds=bs.hard(0.0, W_MAX), ties="post_first",
+        plasticity=NearestDopamineSTDP(b=-tonic), bounds=bs.hard(0.0, W_MAX), ties="post_first",
         modulators={"on_modulator": "vta.spikes"},
     )  # fmt: skip
     fixed = bs.from_edges(pre[~learns], post[~learns])
@@ -236,7 +237,14 @@ class Conditioning:
     edge: int
 
 
-def condition(duration: float = 3600.0, seed: int = 0, every: int = 10, interval: float = 10.0) -> Conditioning:
+def condition(
+    duration: float = 3600.0,
+    seed: int = 0,
+    every: int = 10,
+    interval: float = 10.0,
+    delay=(1000.0, 3000.0),
+    tonic: float = 2e-4,
+) -> Conditioning:
     """Run the experiment: one second at a time, because a reward comes at least one second after what it is for.
 
     Args:
@@ -244,15 +252,18 @@ def condition(duration: float = 3600.0, seed: int = 0, every: int = 10, interval
         seed: of connectivity, noise and the delays of rewards.
         every: s between two looks at the weights.
         interval: ms, longest time of a coincidence.
+        delay: (shortest, longest) ms from a coincidence to its reward; a minute instead of seconds is a control, in which
+            as much dopamine comes when no trace is left.
+        tonic: dopamine at rest, 1/ms.
 
     Raises:
         ParameterError: the duration is not a multiple of `every`.
     """
     if duration <= 0 or duration % every:
         raise ParameterError(f"duration={duration} s is not a multiple of every={every} s; write a multiple")
-    net, edge = distal_reward(seed)
+    net, edge = distal_reward(seed, tonic)
     sim = net.compile(dt=DT, method="euler", record=["cells.spikes", bs.trace(f"{PLASTIC}.w", every=CHUNK)])
-    critic = Critic(0, int(net[PLASTIC].edges.post[edge]), interval, seed=seed)
+    critic = Critic(0, int(net[PLASTIC].edges.post[edge]), interval, delay, seed)
     looks = []
     for second in range(int(duration)):
         inputs = {"cells.I": UniformNoise(NOISE), "vta.spikes": critic.give(second * CHUNK)}

@@ -123,8 +123,8 @@ def hippocampus_cam(cues: int = 5, contents: int = 10, amplitude: float = W_MAX)
 
     Cells: tau 3 ms and 270 pF (`FAST`: 0.5 ms and 140 pF), rest and reset -60 mV, threshold -57 mV (outputs -57.5 mV),
     refractory for one step, synaptic currents of 0.3 ms. The machine holds the mean current of a step constant over
-    it; so do the integrator `exp_euler` and the weights here, which carry the mean of the decay. Compile it with dt =
-    `STEP`.
+    it; so do the integrator `exp_euler` and the weights here, which carry the mean of the decay. The machine fires at
+    v >= v_th, the cells here at v > v_th; the rasters do not tell these apart. Compile it with dt = `STEP`.
 
     Args:
         cues: cells of each of the five populations of cues, the most memories it can hold.

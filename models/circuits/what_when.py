@@ -23,124 +23,40 @@ WIDTH = 20.0  # ms, standard deviation of the target of `when`
 TAU, TAU_SLOW = 30.0, 100.0  # ms, of rate traces and of their slow means
 
 
-class WhenReadout(bs.Neuron):
-    """Linear readout of the deviations of rate traces from their slow means, corrected while it learns.
+class Readout(bs.Neuron):
+    """Linear readout y of what it receives, and its error e; a step of dt by method="euler", for which both are exact.
 
     Equation::
 
-        y = fast - slow = sum_j w_j (x_j - s_j)
-        tau x_j' = -x_j,  x_j += 1        tau_s s_j' = -s_j,  s_j += tau / tau_s    at a spike of j
-        e = gate (target - y) where p > 1, else 0,   p = xx - 2 xs + ss = sum_j (x_j - s_j)^2
-
-    The sums fast, slow, xx, xs, ss decay as their traces do and jump through `WhenSynapse` and `TraceProducts`. A change of
-    the weights, dw = eta e (x - s) / p per ms, moves the sums at once, so that y is the sum above also while weights learn.
-    Step it by method="euler", for which the decays are exact.
-
-    Args:
-        tau, tau_s: time constants of the fast and the slow traces. eta: rate of learning, that of `WhenRule`.
+        y = I,   e = gate (target - y)   at the start of a step
     """
 
-    tau = bs.param(TAU, "ms", bounds=(0, None))
-    tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
-    eta = bs.param(0.5, "1/ms", bounds=(0, None), closed=True)
+    I = bs.input()
     target = bs.input()
     gate = bs.input()
-    fast, slow = bs.state(0.0), bs.state(0.0)
-    xx, xs, ss = bs.state(0.0), bs.state(0.0), bs.state(0.0)
+    y = bs.state(0.0)
     e = bs.state(0.0)
 
-    def _later(self, xx, xs, ss, dt):
-        """The sums of products at the end of the step, as the rule sees them."""
-        a, b = dt / self.tau, dt / self.tau_s
-        return jnp.exp(-2.0 * a) * xx, jnp.exp(-a - b) * xs, jnp.exp(-2.0 * b) * ss
+    def dy(self, y, I, dt):
+        return (I - y) / dt
 
-    def _error(self, fast, slow, xx, xs, ss, target, gate, dt):
-        xx, xs, ss = self._later(xx, xs, ss, dt)
-        return jnp.where(xx - 2.0 * xs + ss > 1.0, gate * (target - fast + slow), 0.0)
-
-    def _change(self, fast, slow, xx, xs, ss, target, gate, dt):
-        """What learning adds to the sums `fast` and `slow` per ms."""
-        error = self._error(fast, slow, xx, xs, ss, target, gate, dt)
-        xx, xs, ss = self._later(xx, xs, ss, dt)
-        rate = self.eta * error / jnp.maximum(xx - 2.0 * xs + ss, 1.0)
-        return rate * (xx - xs), rate * (xs - ss)
-
-    def dfast(self, fast, slow, xx, xs, ss, target, gate, dt):
-        change, _ = self._change(fast, slow, xx, xs, ss, target, gate, dt)
-        return jnp.expm1(-dt / self.tau) / dt * fast + change
-
-    def dslow(self, fast, slow, xx, xs, ss, target, gate, dt):
-        _, change = self._change(fast, slow, xx, xs, ss, target, gate, dt)
-        return jnp.expm1(-dt / self.tau_s) / dt * slow + change
-
-    def dxx(self, xx, dt):
-        return jnp.expm1(-2.0 * dt / self.tau) / dt * xx
-
-    def dxs(self, xs, dt):
-        return jnp.expm1(-dt / self.tau - dt / self.tau_s) / dt * xs
-
-    def dss(self, ss, dt):
-        return jnp.expm1(-2.0 * dt / self.tau_s) / dt * ss
-
-    def de(self, e, fast, slow, xx, xs, ss, target, gate, dt):
-        return (self._error(fast, slow, xx, xs, ss, target, gate, dt) - e) / dt
+    def de(self, e, I, target, gate, dt):
+        return (gate * (target - I) - e) / dt
 
 
-class WhenSynapse(bs.Synapse):
-    """Synapse onto the readout of `WhenReadout`.
+class FastTrace(bs.Synapse):
+    """Sum of w (x - s): what a source did in the last tau beyond its mean over tau_s.
 
     Equation::
 
-        spike:  fast_post += w,  slow_post += share w
+        tau x' = -x,  tau_s s' = -s        spike:  x += 1,  s += tau / tau_s
 
     Args:
-        share: tau / tau_s.
+        tau, tau_s: time constants of the fast and of the slow trace.
     """
 
+    current_unit = "1"
     w = bs.weight()
-    share = bs.param(TAU / TAU_SLOW, bounds=(0, None))
-
-    def on_pre(self, w):
-        return dict(fast_post=w, slow_post=self.share * w)
-
-
-class TraceProducts(bs.Synapse):
-    """Synapse onto the sums of products of traces of `WhenReadout`; weight 1.
-
-    Equation::
-
-        spike, with r = tau / tau_s:  xx_post += 2 x + 1,  xs_post += r x + s + r,  ss_post += 2 r s + r^2,  x += 1,  s += r
-    """
-
-    w = bs.weight()
-    tau = bs.param(TAU, "ms", bounds=(0, None))
-    tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
-    x, s = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
-
-    def dx(self, x, dt):
-        return jnp.expm1(-dt / self.tau) / dt * x
-
-    def ds(self, s, dt):
-        return jnp.expm1(-dt / self.tau_s) / dt * s
-
-    def on_pre(self, w, x, s):
-        r = self.tau / self.tau_s
-        sums = dict(xx_post=w * (2 * x + 1), xs_post=w * (r * x + s + r), ss_post=w * (2 * r * s + r * r))
-        return dict(**sums, x=1.0, s=r)
-
-
-class WhenRule(bs.Plasticity):
-    """Three factors: trace of the source, error of the target, gate (part of the error); normalised by the traces.
-
-    Equation::
-
-        w' = eta e_post (x - s) / p_post,   p = sum_j (x_j - s_j)^2
-
-    Args:
-        eta: rate of learning. tau, tau_s: time constants of the traces x and s, to which a spike adds 1 and tau / tau_s.
-    """
-
-    eta = bs.param(0.5, "1/ms", bounds=(0, None), closed=True)
     tau = bs.param(TAU, "ms", bounds=(0, None))
     tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
     x, s = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
@@ -154,110 +70,34 @@ class WhenRule(bs.Plasticity):
     def on_pre(self):
         return dict(x=1.0, s=self.tau / self.tau_s)
 
-    def dw(self, x, s, e_post, xx_post, xs_post, ss_post):
-        return self.eta * e_post * (x - s) / jnp.maximum(xx_post - 2.0 * xs_post + ss_post, 1.0)
+    def output(self, x, s):
+        return dict(z=x - s)
+
+    def current(self, z):
+        return z
 
 
-class WhatReadout(bs.Neuron):
-    """Linear readout of mean traces, q = sum_j w_j m_j with m_j' = x_j / span from `start` on; weights rest meanwhile.
+class SquaredFastTrace(FastTrace):
+    """Sum of w (x - s)^2 with the traces of `FastTrace`.
 
     Equation::
 
-        tau i' = -i,  i += w at a spike        q' = i / span from `start` on        e = outcome - q
+        tau x' = -x,  tau_s s' = -s        spike:  x += 1,  s += tau / tau_s
+    """
+
+    def output(self, x, s):
+        return dict(z=(x - s) ** 2)
+
+
+class MeanTrace(bs.Synapse):
+    """Sum of w m, m the mean of the trace x from `start` on, complete after `span`.
+
+    Equation::
+
+        tau x' = -x,  x += 1 at a spike,   m' = x / span where t >= start
 
     Args:
-        tau: time constant of the traces. start, span: ms.
-    """
-
-    tau = bs.param(TAU, "ms", bounds=(0, None))
-    start = bs.param(CUE, "ms")
-    span = bs.param(TRIAL - CUE, "ms", bounds=(0, None))
-    outcome = bs.input()
-    i = bs.state(0.0)
-    q = bs.state(0.0)
-    e = bs.state(0.0)
-
-    def di(self, i, dt):
-        return jnp.expm1(-dt / self.tau) / dt * i
-
-    def dq(self, i, t):
-        return jnp.where(t >= self.start, i / self.span, 0.0)
-
-    def de(self, e, q, outcome, dt):
-        return (outcome - q - e) / dt
-
-
-class WhatSynapse(bs.Synapse):
-    """Synapse onto `WhatReadout`.
-
-    Equation::
-
-        spike:  i_post += w
-    """
-
-    w = bs.weight()
-
-    def on_pre(self, w):
-        return dict(i_post=w)
-
-
-class WhatRule(bs.Plasticity):
-    """Two factors: mean trace of the source, error of the target; where `teach` is not 0, at the end of a trial.
-
-    Equation::
-
-        tau_m x' = -x,  x += 1 at a spike        m' = x / span from `start` on
-        w' = eta teach e_post m / norm
-
-    Args:
-        eta: share of the error that is corrected when `teach` has the integral 1.
-        tau_m: time constant of the trace. start, span: ms.
-    """
-
-    eta = bs.param(0.05, bounds=(0, None), closed=True)
-    tau_m = bs.param(TAU, "ms", bounds=(0, None))
-    start = bs.param(CUE, "ms")
-    span = bs.param(TRIAL - CUE, "ms", bounds=(0, None))
-    teach = bs.input("1/ms")
-    norm = bs.input(default=1.0)
-    x = bs.state(0.0, on="pre")
-    m = bs.state(0.0, on="pre")
-
-    def dx(self, x):
-        return -x / self.tau_m
-
-    def dm(self, x, t):
-        return jnp.where(t >= self.start, x / self.span, 0.0)
-
-    def on_pre(self):
-        return dict(x=1.0)
-
-    def dw(self, m, e_post, teach, norm):
-        return self.eta * teach * e_post * m / jnp.maximum(norm, 1e-6)
-
-
-class Norm(bs.Neuron):
-    """What its input was one step ago, as a state that rules can read; a step of dt by `method="euler"`.
-
-    Equation::
-
-        n = I
-    """
-
-    I = bs.input()
-    n = bs.state(0.0)
-
-    def dn(self, n, I, dt):
-        return (I - n) / dt
-
-
-class SquaredMeanTrace(bs.Synapse):
-    """Sum over sources of the squared mean trace m of `WhatRule`.
-
-    Equation::
-
-        tau x' = -x,  x += 1 at a spike        m' = x / span from `start` on
-        current into the target: sum of w m^2
+        tau: time constant of the trace. start, span: ms.
     """
 
     current_unit = "1"
@@ -265,9 +105,7 @@ class SquaredMeanTrace(bs.Synapse):
     tau = bs.param(TAU, "ms", bounds=(0, None))
     start = bs.param(CUE, "ms")
     span = bs.param(TRIAL - CUE, "ms", bounds=(0, None))
-    one = bs.const(1.0)
-    x = bs.state(0.0, on="pre")
-    m = bs.state(0.0, on="pre")
+    x, m = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
 
     def dx(self, x):
         return -x / self.tau
@@ -276,17 +114,93 @@ class SquaredMeanTrace(bs.Synapse):
         return jnp.where(t >= self.start, x / self.span, 0.0)
 
     def on_pre(self):
-        return dict(x=self.one)
+        return dict(x=1.0)
 
     def output(self, m):
-        return dict(squares=m * m)
+        return dict(z=m)
 
-    def current(self, squares):
-        return squares
+    def current(self, z):
+        return z
+
+
+class SquaredMeanTrace(MeanTrace):
+    """Sum of w m^2 with the mean trace of `MeanTrace`.
+
+    Equation::
+
+        tau x' = -x,  x += 1 at a spike,   m' = x / span where t >= start
+    """
+
+    def output(self, m):
+        return dict(z=m * m)
+
+
+class WhenRule(bs.Plasticity):
+    """Three factors: trace of the source, error of the target, gate (part of the error); normalised least mean squares.
+
+    Equation::
+
+        w' = eta e_post (x - s) / power where power > 1;   traces as in `FastTrace`
+
+    Args:
+        eta: rate of learning. trace_tau, trace_tau_s: time constants of the traces.
+        power (input): sum of (x - s)^2 over the sources.
+    """
+
+    eta = bs.param(0.5, "1/ms", bounds=(0, None), closed=True)
+    trace_tau = bs.param(TAU, "ms", bounds=(0, None))
+    trace_tau_s = bs.param(TAU_SLOW, "ms", bounds=(0, None))
+    power = bs.input(default=1.0)
+    fast, slow = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
+
+    def dfast(self, fast):
+        return -fast / self.trace_tau
+
+    def dslow(self, slow):
+        return -slow / self.trace_tau_s
+
+    def on_pre(self):
+        return dict(fast=1.0, slow=self.trace_tau / self.trace_tau_s)
+
+    def dw(self, fast, slow, e_post, power):
+        return jnp.where(power > 1.0, self.eta * e_post * (fast - slow) / jnp.maximum(power, 1.0), 0.0)
+
+
+class WhatRule(bs.Plasticity):
+    """Two factors: mean trace of the source and error of the target; normalised least mean squares.
+
+    Equation::
+
+        w' = eta e_post mean / power;   the mean as in `MeanTrace`
+
+    Args:
+        eta: share of the error that is corrected while the integral of the target's gate is 1 ms.
+        trace_tau: time constant of the trace. begin, length: ms.
+        power (input): sum of the squared means over the sources.
+    """
+
+    eta = bs.param(0.05, "1/ms", bounds=(0, None), closed=True)
+    trace_tau = bs.param(TAU, "ms", bounds=(0, None))
+    begin = bs.param(CUE, "ms")
+    length = bs.param(TRIAL - CUE, "ms", bounds=(0, None))
+    power = bs.input(default=1.0)
+    fast, mean = bs.state(0.0, on="pre"), bs.state(0.0, on="pre")
+
+    def dfast(self, fast):
+        return -fast / self.trace_tau
+
+    def dmean(self, fast, t):
+        return jnp.where(t >= self.begin, fast / self.length, 0.0)
+
+    def on_pre(self):
+        return dict(fast=1.0)
+
+    def dw(self, mean, e_post, power):
+        return self.eta * e_post * mean / jnp.maximum(power, 1e-6)
 
 
 def what_when(n=1000, blocks=1, g=2.0, seed=0) -> "bs.Network":
-    """Populations `reservoir` (n, 80 % excitatory, first), `when` and `what` (2 cells for each block: A, B), `norm` (1).
+    """Populations `reservoir` (n, 80 % excitatory, first), `when` and `what` (2 cells for each block: A, B).
 
     Heterogeneous cells; every pair is connected with probability 0.1, weight |N(0, 1)| g / sqrt(0.1 n), 5 pA per unit,
     inhibition 4 times as strong; currents decay in 5 ms (onto excitatory) or 10 ms (onto inhibitory cells). Run it through
@@ -317,18 +231,22 @@ def what_when(n=1000, blocks=1, g=2.0, seed=0) -> "bs.Network":
     w[n_exc:] *= -4.0
     reservoir = net.add("reservoir", cells, n)
     net.connect(reservoir, reservoir, ExpCurrent(tau=np.where(exc, 5.0, 10.0)), bs.from_matrix(w), name="recurrent")
-    norm = net.add("norm", Norm(), 1)
-    net.connect(reservoir, norm, SquaredMeanTrace(), bs.all_to_all(), weight=1.0, name="norm_of")
-    learn = {"bounds": bs.unbounded(), "weight": bs.choice((0.0,))}  # one value per edge, so that params can replace them
-    when = net.add("when", WhenReadout(), 2 * blocks)
-    net.connect(reservoir, when, TraceProducts(), bs.all_to_all(), weight=1.0, name="products_of")
-    net.connect(reservoir, when, WhenSynapse(), bs.all_to_all(), name="learn_when", plasticity=WhenRule(), **learn)
-    what = net.add("what", WhatReadout(), 2 * blocks)
-    source = {"norm": "norm.n"}
-    rule = WhatRule()
-    net.connect(
-        reservoir, what, WhatSynapse(), bs.all_to_all(), name="learn_what", plasticity=rule, modulators=source, **learn
-    )
+    parts = (("when", FastTrace(), SquaredFastTrace(), WhenRule()), ("what", MeanTrace(), SquaredMeanTrace(), WhatRule()))
+    for name, synapse, squared, rule in parts:
+        power, readout = net.add(f"{name}_power", Readout(), 1), net.add(name, Readout(), 2 * blocks)
+        every = bs.all_to_all()
+        net.connect(reservoir, power, squared, every, weight=1.0)
+        net.connect(
+            reservoir,
+            readout,
+            synapse,
+            every,
+            weight=bs.choice((0.0,)),  # one value per edge: learned weights are given back as parameters
+            name=f"learn_{name}",
+            plasticity=rule,
+            bounds=bs.unbounded(),
+            modulators={"power": f"{name}_power.y"},
+        )
     return net
 
 
@@ -378,7 +296,7 @@ class WhatWhen:
         self.network, self.blocks = network, network["when"].n // 2
         self.bias = rng.uniform(0.0, 3.0, n)
         self.cue = np.where(rng.permutation(n) < n // 2, rng.uniform(3.0, 12.0, n), 0.0)
-        record = ["when.fast", "when.slow", bs.trace("what.q", every=TRIAL), bs.trace("learn_*.w", every=TRIAL), "reservoir.spikes"]
+        record = ["when.y", bs.trace("what.y", every=TRIAL), bs.trace("learn_*.w", every=TRIAL), "reservoir.spikes"]
         self.sim = network.compile(dt=DT, method="euler", record=record)
         self.times = (np.arange(round(TRIAL / DT)) + 1) * DT - CUE
         self.weights, self.spikes = {}, None
@@ -399,16 +317,16 @@ class WhatWhen:
             "reservoir.I": bs.constant(self.bias) + bs.step(self.cue, start=CUE),
             "when.target": bs.array(np.tile(targets(self.times, latency), self.blocks)),
             "when.gate": bs.array(gate),
-            "what.outcome": bs.constant(outcome),
-            "learn_what.teach": bs.step(teach, start=TRIAL - DT),
+            "what.target": bs.constant(outcome),
+            "what.gate": bs.step(teach, start=TRIAL - DT),
         }
         r = self.sim.run(TRIAL, params=self.weights, inputs=inputs)
         if events is not None:
             self.weights = {f"{k}.weight": jnp.asarray(r[f"{k}.w"][-1]) for k in ("learn_when", "learn_what")}
         self.spikes = r["reservoir"]
         after = self.times > 0
-        y = (r["when.fast"] - r["when.slow"]).reshape(steps, self.blocks, 2)[after]
-        return Prediction(self.times[after], y, r["what.q"][-1].reshape(self.blocks, 2))
+        y = r["when.y"].reshape(steps, self.blocks, 2)[after]
+        return Prediction(self.times[after], y, r["what.y"][-1].reshape(self.blocks, 2))
 
     def traces(self):
         """(steps, n) rate traces of the reservoir in the last trial, from the cue on."""

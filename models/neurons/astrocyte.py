@@ -4,7 +4,7 @@ import brainsim as bs
 
 
 class Astrocyte(bs.Neuron):
-    """Leaky astrocyte whose state sets the depression of `AstrocyteSTDP`: activity of a network against that of its input.
+    """Leaky astrocyte, whose state sets the depression of `AstrocyteSTDP`: activity of a network minus its input.
 
     Equation::
 

@@ -18,7 +18,8 @@ class ClopathAdEx(bs.Neuron):
         v > V_peak:  v = V_clamp for t_clamp, then V_r;  w += b, z = I_sp, V_T = V_T_max
 
     While v is clamped w stands still as well. This is the cell of `Clopath` and NEST's aeif_psc_delta_clopath, whose
-    defaults these are, except V_r. Input that arrives while v is clamped moves v and should be avoided.
+    defaults these are, except V_r. Integrate it with exponential Euler (the default): stages within a step would miss
+    the end of the clamp. Input that makes v jump while it is clamped is not ignored.
 
     Args:
         C, g_L, E_L, D_T, a, b, tau_w: as in `AdEx`.
@@ -64,7 +65,7 @@ class ClopathAdEx(bs.Neuron):
         v = jnp.minimum(v, self.V_peak)
         upswing = self.g_L * self.D_T * exp((v - V_T) / self.D_T)
         free = (-self.g_L * (v - self.E_L) + upswing - w + z + I) / self.C
-        # the last step of the clamp ends at V_r; constants of v, so that every integrator makes exactly this jump
+        # the last step of the clamp ends at V_r; constant in v, so that exponential Euler makes exactly this jump
         last = jnp.where(clamp < 1.5 * dt, (self.V_r - self.V_clamp) / dt, 0.0)
         return jnp.where(clamp > 0.5 * dt, last, free)
 

@@ -6,7 +6,7 @@ import brainsim as bs
 
 
 class Clopath(bs.Plasticity):
-    """Voltage-based STDP: depression where a presynaptic spike meets depolarisation, potentiation by the voltage itself.
+    """Voltage-based STDP: depression where a presynaptic spike meets depolarisation, potentiation by the voltage.
 
     Equation::
 
@@ -15,9 +15,9 @@ class Clopath(bs.Plasticity):
         pre spike:  w -= A_LTD [u_minus - theta_minus]_+
         w' = A_LTP x_bar [v_post - theta_plus]_+ [u_plus - theta_minus]_+
 
-    Here the averages follow the voltage at once, so they see the upswing of the very spike that potentiates; `ClopathNEST`
-    has the delay of the published program and of NEST. Defaults: the values for visual cortex (table 1 of the paper).
-    Weights are relative: A_LTD and A_LTP are per unit of weight.
+    Here the averages follow the voltage at once, so they see the upswing of the very spike that potentiates;
+    `ClopathNEST` has the delay of the published program and of NEST. Defaults: visual cortex (table 1 of the paper).
+    A_LTD and A_LTP are in the unit of the weight.
 
     Args:
         A_LTD, A_LTP: amplitudes of depression and potentiation.
@@ -75,9 +75,10 @@ class ClopathNEST(Clopath):
         pre spike:  w -= A_LTD [u_minus - theta_minus]_+
         w' = A_LTP x_bar [voltage - theta_plus]_+ [u_plus - theta_minus]_+
 
-    The delay d (NEST: delay_u_bars, 4 or 5 ms) keeps a spike from potentiating by its own upswing. It is the delay of the
-    connection, put on the dendrite; the voltage now comes as a modulator. Connect with
-    ``delay=4.0, delay_at="dendrite", modulators={"voltage": "post.v"}``. What a spike delivers takes the same delay.
+    The delay d (NEST: delay_u_bars, 4 or 5 ms) keeps a spike from potentiating by its own upswing. It is the delay of
+    the connection, put on the dendrite; the voltage of this moment comes as a modulator. Connect with
+    ``delay=4.0, delay_at="dendrite", modulators={"voltage": "post.v"}``. What a spike delivers takes the same delay; if
+    it should not, deliver by a second projection.
 
     Args:
         A_LTD, A_LTP, theta_minus, theta_plus, tau_u_minus, tau_u_plus, tau_x_bar: as in `Clopath`.

@@ -123,10 +123,10 @@ class OrchestratedSTDP(bs.Plasticity):
         post spike:  w += A z_in z_slow - beta (w - w_ref) z_out^3
         tau_cons w_ref' = w - w_ref - P w_ref (w_P / 2 - w_ref) (w_P - w_ref)
 
-    A spike adds 1 to its traces and 1 / tau_hom to nu, after it has acted. The reference weight w_ref consolidates slowly
-    to 0 or near w_P; heterosynaptic plasticity in bursts pulls w towards it. Weights are in units of the leak conductance
-    (the paper bounds them to 0 and 5); nu starts at kappa, w_ref at w_ref0. The threshold of depression slides as in
-    the authors' program with homeostasis.
+    A spike adds 1 to its traces and 1 / tau_hom to nu, after it has acted. The reference weight w_ref consolidates
+    slowly to 0 or near w_P; heterosynaptic plasticity in bursts pulls w towards it. Weights are in units of the leak
+    conductance (the paper bounds them to 0 and 5); nu starts at kappa, w_ref at w_ref0. The amplitude of depression
+    slides as in the authors' program with homeostasis.
 
     Args:
         A: amplitude of triplet potentiation and of depression.

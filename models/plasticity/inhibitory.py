@@ -4,7 +4,7 @@ import brainsim as bs
 
 
 class InhibitorySTDP(bs.Plasticity):
-    """Inhibitory STDP that balances excitation: coincidence strengthens inhibition, a presynaptic spike alone weakens it.
+    """Inhibitory STDP that balances excitation: coincidence strengthens inhibition, a presynaptic spike weakens it.
 
     Equation::
 

@@ -100,7 +100,7 @@ class PreCentredSTDP(STDP):
         pre spike:   w -= A_minus (w / w_max)^mu_minus K_minus,                 K_plus += 1
         post spike:  w += A_plus (1 - w / w_max)^mu_plus (K_plus - used since),  used = K_plus, since = 1, K_minus = 1
 
-    `used` since is the part of K_plus that earlier postsynaptic spikes have paired with already; `since` decays with
+    `used since` is the part of K_plus that earlier postsynaptic spikes have paired with already; `since` decays with
     tau_plus. So an edge has nothing to compute between its spikes.
 
     Args:
@@ -127,7 +127,7 @@ class PreCentredSTDP(STDP):
 
 
 class ReducedSTDP(STDP):
-    """Pair STDP of immediate neighbours: a pair counts if no other spike of either cell lies between (reduced symmetric).
+    """Pair STDP of immediate neighbours: a pair counts if no other spike lies between (reduced symmetric scheme).
 
     Equation::
 

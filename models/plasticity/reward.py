@@ -106,8 +106,8 @@ class DopamineSTDP(ModulatedSTDP):
         w' = (n + modulator - b) eligibility
 
     Name the population with ``modulators={"on_modulator": "vta.spikes"}``; every spike of any of its cells counts. The
-    product of the two decays is integrated exactly. See `ModulatedSTDP` for pairs and eligibility; the input `modulator`
-    adds to the dopamine. NEST's stdp_dopamine_synapse is this rule with delay_at="dendrite".
+    product of the two decays is integrated exactly. See `ModulatedSTDP` for pairs and eligibility; what is given as
+    `modulator` adds to the dopamine. NEST's stdp_dopamine_synapse is this rule with delay_at="dendrite".
 
     Args:
         A_plus, A_minus, tau_plus, tau_minus, tau_c, b: as in `ModulatedSTDP`; b is the dopamine at rest.

@@ -4,7 +4,7 @@ import brainsim as bs
 
 
 class TsodyksMarkramCurrent(bs.Synapse):
-    """Current of a synapse with short-term depression and facilitation; the weight (pA) is its response at full release.
+    """Current of a synapse with short-term depression and facilitation; weight (pA): response at full release.
 
     Equation::
 
@@ -15,7 +15,7 @@ class TsodyksMarkramCurrent(bs.Synapse):
 
     Regular spikes at intervals D have u = U / (1 - (1 - U) e^(-D / tau_f)) and before each
     x = (1 - e^(-D / tau_d)) / (1 - (1 - u) e^(-D / tau_d)). tau_f much shorter than D is pure depression (u = U).
-    u and x are exact between spikes. One source has one u and x, whatever the delays. Defaults: the depressing synapse of
+    u and x are exact between spikes; a source has one of each, whatever the delays. Defaults: depressing synapses of
     pyramidal cells (Tsodyks & Markram 1997); tau_f=530.0, tau_d=130.0, U=0.03 facilitates (Tsodyks et al. 1998).
 
     Args:

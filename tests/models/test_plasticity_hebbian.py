@@ -60,8 +60,8 @@ def test_covariance(x64):
     net = bs.Network()
     a, b = net.add("a", pairing.Shown(), 3, method="euler"), net.add("b", pairing.Shown(), 2, method="euler")
     rule = models.Covariance(eta=1e-3, tau_mean=40.0)
-    none = np.zeros(6)  # no influence of the weights, which start at 0, on the activities: they are sent to a spare input
-    net.connect(a, b, pairing.Linear(), bs.all_to_all(), weight=none, name="p", plasticity=rule, bounds=bs.unbounded(),
+    # the activities are given: what the weights send goes to an input that nothing reads
+    net.connect(a, b, pairing.Linear(), bs.all_to_all(), weight=0.0, name="p", plasticity=rule, bounds=bs.unbounded(),
                 into="spare")  # fmt: skip
     sim = net.compile(dt=1.0, record=["p.w"])
     found = np.asarray(sim.advance(400.0, inputs={"a.I": bs.array(x), "b.I": bs.array(y)})["p.w"])[-1].reshape(3, 2)
