@@ -131,11 +131,11 @@ def test_sizes_count_the_bytes_of_the_run():
 
     def chosen(wide):
         with jax.enable_x64(wide):
-            return network().compile(dt=DT, design=Design(cache=4 * 26 * 80 // 4, shortest=1)).program.bundles[0]
+            return network().compile(dt=DT, design=Design(cache=4160, shortest=1)).program.bundles[0]
 
     narrow, wide = chosen(False), chosen(True)
-    assert narrow.slots == 26 and (narrow.n_blocks, wide.n_blocks) == (4, 8)
-    assert "take 0.0079 MiB" in narrow.why and "take 0.016 MiB" in wide.why
+    assert narrow.slots == 26 and (narrow.n_blocks, wide.n_blocks) == (4, 8)  # 160 receivers
+    assert "take 0.016 MiB" in narrow.why and "take 0.032 MiB" in wide.why
 
 
 def test_only_sources_with_two_ways_to_a_receiver_need_rows_in_parts():

@@ -15,13 +15,10 @@ import optax
 
 import brainsim as bs
 from brainsim.errors import ParameterError
+from brainsim.models.neurons.astrocyte import Astrocyte
 from brainsim.models.neurons.lif import LIF
-from brainsim.models.plasticity.astrocyte_stdp import (
-    Astrocyte,
-    AstrocyteSTDP,
-    Gliotransmission,
-    InhibitoryAstrocyteSTDP,
-)
+from brainsim.models.plasticity.astrocyte import AstrocyteSTDP, InhibitoryAstrocyteSTDP
+from brainsim.models.synapses.XXX import ToAstrocyte
 
 LEARNING = ("astrocyte", "stdp", None)
 W_MAX = 3.0  # mV, largest weight, where all start
@@ -110,12 +107,11 @@ def nalsm(n_inputs, w_a=0.015, learning="astrocyte", weight=W_MAX, grid=(10, 10,
     liquid = net.add("liquid", cell, n, positions=rng.permutation(places).astype(float))
     if learning == "astrocyte":
         astro = net.add("astro", Astrocyte(b=ETA), 1)
-        share = w_a / astro.model.tau
-        net.connect(liquid, astro, Gliotransmission(), bs.all_to_all(), weight=share)
-        net.connect(pixels, astro, Gliotransmission(), bs.all_to_all(), weight=-share)
+        net.connect(liquid, astro, ToAstrocyte(), bs.all_to_all(), weight=w_a)
+        net.connect(pixels, astro, ToAstrocyte(), bs.all_to_all(), weight=-w_a)
     synapse = LatestSpikeCurrent(second=rng.integers(0, 2, n).astype(float))
     parts = {"exc": liquid[: n * 4 // 5], "inh": liquid[n * 4 // 5 :]}
-    rules = {"exc": AstrocyteSTDP(eta=ETA), "inh": InhibitoryAstrocyteSTDP(eta=ETA)}
+    rules = {"exc": AstrocyteSTDP(A_plus=ETA), "inh": InhibitoryAstrocyteSTDP(A_plus=ETA)}
     learn = lambda rule, low, high: _learning(learning, rule, low, high)
     for (pre, post), density in DENSITY.items():
         near = bs.distance_dependent(lambda d, c=density: c * np.exp(-((d / LAMBDA) ** 2)), autapses=False)
