@@ -20,6 +20,7 @@ from .emit_lanes import I32, I64, Lanes, memory_type
 from .emit_walk import Walk, flatten
 from .fused_layout import VIEW
 
+
 @functools.cache
 def host():
     """(cpu, features, bytes per vector register, has fused multiply-add) of this host."""

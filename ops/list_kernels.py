@@ -68,7 +68,9 @@ def byte_mask(typingctx, cells, first):
     def codegen(context, builder, signature, args):
         lanes, word = ir.VectorType(ir.IntType(8), WIDE), ir.IntType(WIDE)
         place = builder.bitcast(builder.gep(args[0], [args[1]]), lanes.as_pointer())
-        return builder.bitcast(builder.icmp_unsigned("!=", builder.load(place, align=1), ir.Constant(lanes, None)), word)
+        return builder.bitcast(
+            builder.icmp_unsigned("!=", builder.load(place, align=1), ir.Constant(lanes, None)), word
+        )
 
     return types.uint64(cells, types.int64), codegen
 

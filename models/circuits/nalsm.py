@@ -18,7 +18,7 @@ from brainsim.errors import ParameterError
 from brainsim.models.neurons.astrocyte import Astrocyte
 from brainsim.models.neurons.lif import LIF
 from brainsim.models.plasticity.astrocyte import AstrocyteSTDP, InhibitoryAstrocyteSTDP
-from brainsim.models.synapses.XXX import ToAstrocyte
+from brainsim.models.synapses.glia import ToAstrocyte
 
 LEARNING = ("astrocyte", "stdp", None)
 W_MAX = 3.0  # mV, largest weight, where all start
@@ -248,7 +248,7 @@ def features(counts):
     return share / max(share.max(), 1e-12)
 
 
-def softmax_accuracy(train, labels, test, truth, l2=1e-4, steps=300) -> float:
+def softmax_accuracy(train, labels, test, truth, l2=1e-3, steps=300) -> float:
     """Share of test samples that a softmax regression classifies correctly; fitted by L-BFGS (optax) from zero.
 
     Args:
@@ -256,10 +256,13 @@ def softmax_accuracy(train, labels, test, truth, l2=1e-4, steps=300) -> float:
         l2: penalty on the squared weights.
     """
     x, y = jnp.asarray(train), jnp.asarray(labels)
-    start = {"w": jnp.zeros((x.shape[1], int(np.max(labels)) + 1), x.dtype), "b": jnp.zeros(int(np.max(labels)) + 1, x.dtype)}
+    start = {
+        "w": jnp.zeros((x.shape[1], int(np.max(labels)) + 1), x.dtype),
+        "b": jnp.zeros(int(np.max(labels)) + 1, x.dtype),
+    }
 
     def loss(p):
-        logits = x @ p["w"] + p["b"]
+        logits = x @ p["w"] + p["b"][None]
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean() + l2 * jnp.sum(p["w"] ** 2)
 
     solver = optax.lbfgs()

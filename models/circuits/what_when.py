@@ -231,7 +231,10 @@ def what_when(n=1000, blocks=1, g=2.0, seed=0) -> "bs.Network":
     w[n_exc:] *= -4.0
     reservoir = net.add("reservoir", cells, n)
     net.connect(reservoir, reservoir, ExpCurrent(tau=np.where(exc, 5.0, 10.0)), bs.from_matrix(w), name="recurrent")
-    parts = (("when", FastTrace(), SquaredFastTrace(), WhenRule()), ("what", MeanTrace(), SquaredMeanTrace(), WhatRule()))
+    parts = (
+        ("when", FastTrace(), SquaredFastTrace(), WhenRule()),
+        ("what", MeanTrace(), SquaredMeanTrace(), WhatRule()),
+    )
     for name, synapse, squared, rule in parts:
         power, readout = net.add(f"{name}_power", Readout(), 1), net.add(name, Readout(), 2 * blocks)
         every = bs.all_to_all()

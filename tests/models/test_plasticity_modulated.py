@@ -1,8 +1,11 @@
 """Eligibility and modulators against closed forms: piecewise constant, from spikes, from states of other populations."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pairing
 import pytest
+from support import check_gradient
 
 import brainsim as bs
 from brainsim import models
@@ -164,3 +167,31 @@ def test_astrocyte(spikes, x64):
                 u -= a_at(now) * trace(pre[i], now, True)
         for name, w in (("e", e), ("i", u)):
             assert abs(np.asarray(result[f"{name}.w"])[-1].reshape(2, 2)[i, j] - w) < 1e-10, name
+
+
+@pytest.mark.slow
+def test_gradients_flow_through_learning(spikes, x64):
+    """Final weights by every parameter of three rules, against finite differences."""
+    pre, post = spikes
+    net, a, b = pairing.network(2, 2)
+    rules = {
+        "pair": models.STDP(mu_plus=0.3, mu_minus=0.6, w_max=2.0),
+        "triplet": models.TripletSTDP.preset("hippocampus"),
+        "tagged": models.ModulatedSTDP(tau_c=150.0, b=1e-3),
+    }
+    for name, rule in rules.items():
+        net.connect(
+            a, b, pairing.Nothing(), bs.all_to_all(), weight=1.0, name=name, plasticity=rule, bounds=(-9.0, 9.0)
+        )
+    sim = net.compile(dt=DT, record=[f"{n}.w" for n in rules])
+    inputs = {"a.spikes": pairing.as_input(pre, DT), "b.spikes": pairing.as_input(post, DT), "tagged.modulator": 3e-3}
+    size = {f"{n}.{p}": jnp.asarray(abs(getattr(r, p)) or 1e-3) for n, r in rules.items() for p in type(r).__params__}
+    start = {f"{n}.{p}": jnp.asarray(getattr(r, p)) for n, r in rules.items() for p in type(r).__params__}
+
+    def total(moved):
+        params = {k: start[k] + size[k] * moved[k] for k in start}
+        result = sim.run(100.0, params=params, inputs=inputs)
+        return sum((k + 1) * jnp.sum(result[f"{n}.w"][-1] * jnp.arange(1.0, 5.0)) for k, n in enumerate(rules))
+
+    slopes = check_gradient(jax.jit(total), {k: jnp.zeros(()) for k in start}, step=1e-4, rtol=1e-4, directions=2)
+    assert sum(float(s) != 0.0 for s in slopes.values()) >= len(start) - 1
