@@ -51,7 +51,7 @@ _HOME = {
     "synapses.glia": ["ToAstrocyte"],
     "plasticity.pair": ["STDP", "NearestSTDP", "PreCentredSTDP", "ReducedSTDP", "SymmetricSTDP"],
     "plasticity.triplet": ["TripletSTDP", "NearestTripletSTDP"],
-    "plasticity.clopath": ["Clopath", "ClopathNEST"],
+    "plasticity.clopath": ["Clopath", "ClopathNEST", "HomeostaticClopath"],
     "plasticity.reward": ["ModulatedSTDP", "RewardSTDP", "DopamineSTDP", "ThreeFactorHebbian", "ThreeFactorSTDP"],
     "plasticity.hebbian": ["Oja", "BCM", "Covariance", "AntiHebbian", "SpikingOja", "SpikingBCM"],
     "plasticity.inhibitory": ["InhibitorySTDP"],
@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from .plasticity.astrocyte import InhibitoryAstrocyteSTDP as InhibitoryAstrocyteSTDP
     from .plasticity.clopath import Clopath as Clopath
     from .plasticity.clopath import ClopathNEST as ClopathNEST
+    from .plasticity.clopath import HomeostaticClopath as HomeostaticClopath
     from .plasticity.hebbian import BCM as BCM
     from .plasticity.hebbian import AntiHebbian as AntiHebbian
     from .plasticity.hebbian import Covariance as Covariance

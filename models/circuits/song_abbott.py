@@ -64,25 +64,25 @@ EXAMPLE = Parameters(tau_m=10.0, v_rest=-74.0, g_max=0.01, A_plus=0.01)
 
 
 class ModulatedSource(PoissonSource):
-    """`PoissonSource` with a rate that varies by an input; a negative one counts as 0.
+    """`PoissonSource` whose rate an input changes: `excess` is relative to the rate; below -1 no spikes come.
 
     Equation::
 
-        P(spike in a step) = modulation rate dt
+        P(spike in a step) = (1 + excess) rate dt
     """
 
-    modulation = bs.input("1", 1.0)
+    excess = bs.input("1")
 
-    def spike(self, modulation, key, dt):
-        return modulation * self.rate * dt * self.per_Hz_ms - bs.uniform_of(key)
+    def spike(self, excess, key, dt):
+        return (1.0 + excess) * self.rate * dt * self.per_Hz_ms - bs.uniform_of(key)
 
 
 @drive
 class JointRates(Drive):
     """Rates that all change at the same random times, those of a group together.
 
-    Between changes, after exponential times of mean `tau` ms, a rate is 1 + s (sqrt(2) x_a) outside of the group and
-    1 + s (x_a + y) inside, with standard normal x_a of every input and y of the group: mean and variance are the same.
+    Between changes, after exponential times of mean `tau` ms, the relative excess of a rate is s sqrt(2) x_a outside of
+    the group and s (x_a + y) inside, with standard normal x_a of every input and y of the group: the variance is the same.
 
     Attributes:
         group: (n,) 1 in the group, else 0.
@@ -94,7 +94,7 @@ class JointRates(Drive):
     tau: Any = 20.0
 
     def begin(self, n, dtype):
-        return {"value": jnp.ones((n,), dtype), "begun": jnp.zeros((), bool)}
+        return {"value": jnp.zeros((n,), dtype), "begun": jnp.zeros((), bool)}
 
     def value(self, step, dt, n, key, carry):
         real = carry["value"].dtype
@@ -104,7 +104,7 @@ class JointRates(Drive):
         def drawn(_):
             x = ops.random.normal(what, step, n + 1, real)
             inside = jnp.asarray(self.group, real)
-            return 1.0 + self.size * (inside * (x[:n] + x[n]) + (1.0 - inside) * np.sqrt(2.0).astype(real) * x[:n])
+            return self.size * (inside * (x[:n] + x[n]) + (1.0 - inside) * float(np.sqrt(2.0)) * x[:n])
 
         value = jax.lax.cond(changes | ~carry["begun"], drawn, lambda old: old, carry["value"])
         return value, {"value": value, "begun": jnp.ones((), bool)}
@@ -115,7 +115,7 @@ def song_abbott(parameters: Parameters = PAPER, rate: float = 15.0, seed: int = 
 
     tau_m v' = v_rest - v - g_exc v + g_inh (E_inh - v); a spike adds its weight to a conductance. Weights start uniform
     in 0..g_max and are clipped there; a spike delivers the weight before its own depression. Inputs vary with
-    `inputs={"exc.modulation": JointRates(group)}`.
+    `inputs={"exc.excess": JointRates(group)}`.
 
     Args:
         parameters: `PAPER`, `EXAMPLE` or others.
@@ -190,7 +190,7 @@ def compete(
         raise ParameterError(f"duration={duration} s is not a multiple of every={every} s; write a multiple")
     if group is not None and np.shape(group) != (N_EXC,):
         raise ParameterError(f"group has shape {np.shape(group)}; give {N_EXC} values, true for inputs of the group")
-    inputs = None if group is None else {"exc.modulation": JointRates(np.asarray(group, np.float32))}
+    inputs = None if group is None else {"exc.excess": JointRates(np.asarray(group, np.float32))}
     record = ["cell.spikes", bs.trace(f"{PLASTIC}.w", every=every * 1e3)]
     sim = song_abbott(parameters, rate, seed).compile(dt=dt, record=record)
     weights, rates = [], []

@@ -65,6 +65,42 @@ class Clopath(bs.Plasticity):
         return self._potentiation(x_bar, v_post, u_plus)
 
 
+class HomeostaticClopath(Clopath):
+    """Voltage-based STDP whose depression grows with the mean depolarisation of the target, which keeps it in bounds.
+
+    Equation::
+
+        tau_u_mean u_mean' = (u_minus - theta_minus) - u_mean
+        pre spike:  w -= A_LTD (u_mean / u_ref)^2 [u_minus - theta_minus]_+
+
+    All else is as in `Clopath`. u_mean starts at u_ref, where the rule is `Clopath`.
+
+    Args:
+        A_LTD, A_LTP, theta_minus, theta_plus, tau_u_minus, tau_u_plus, tau_x_bar: as in `Clopath`.
+        tau_u_mean: time over which the depolarisation is averaged.
+        u_ref: mean depolarisation at which depression has the amplitude A_LTD.
+
+    Example:
+        >>> float(HomeostaticClopath(A_LTD=0.1, u_ref=5.0).on_pre(u_minus=-60.6, u_mean=10.0)["w"].round(6))
+        -4.0
+
+    References:
+        Clopath, Buesing, Vasilaki & Gerstner 2010, 10.1038/nn.2479.
+    """
+
+    tau_u_mean = bs.param(1000.0, "ms", bounds=(0, None))
+    u_ref = bs.param(7.75, "mV", bounds=(0, None))
+
+    u_mean = bs.state("u_ref", "mV", on="post")
+
+    def du_mean(self, u_mean, u_minus):
+        return (u_minus - self.theta_minus - u_mean) / self.tau_u_mean
+
+    def on_pre(self, u_minus, u_mean):
+        depression = self.A_LTD * (u_mean / self.u_ref) ** 2 * jnp.maximum(u_minus - self.theta_minus, 0.0)
+        return dict(x_bar=1.0 / self.tau_x_bar, w=-depression)
+
+
 class ClopathNEST(Clopath):
     """Voltage-based STDP with delayed averages, as in the authors' program and NEST's clopath_synapse.
 

@@ -52,7 +52,9 @@ CELL = dict(
 def build(args, made):
     """(network, excitatory synapses or None, monitor); `made` becomes the namespace of the equations."""
     space = {k: made[k] for k in ("A_plus", "A_minus", "w_max", "weight", "inhibitory", "n_exc", "n_inh", "cells")}
-    space |= dict(tau=network.TAU * b2.ms, tau_stdp=network.TAU_STDP * b2.ms, theta=network.THRESHOLD, v_0=network.RESET)
+    space |= dict(
+        tau=network.TAU * b2.ms, tau_stdp=network.TAU_STDP * b2.ms, theta=network.THRESHOLD, v_0=network.RESET
+    )
     traces = args.form == "cell" and args.network == "plastic"
     more = "\ndK_plus/dt = -K_plus/tau_stdp : 1\ndK_minus/dt = -K_minus/tau_stdp : 1" if traces else ""
     cells = b2.NeuronGroup(

@@ -37,7 +37,12 @@ def build(nest, args, made):
     cells.V_m = np.random.default_rng(args.seed).uniform(0.0, network.THRESHOLD, made["cells"])
     exc, inh = cells[: made["exc"]], cells[made["exc"] :]
     rule = dict(
-        alpha=network.ALPHA, mu_plus=0.0, mu_minus=0.0, tau_plus=network.TAU_STDP, Wmax=made["w_max"], weight=made["weight"]
+        alpha=network.ALPHA,
+        mu_plus=0.0,
+        mu_minus=0.0,
+        tau_plus=network.TAU_STDP,
+        Wmax=made["w_max"],
+        weight=made["weight"],
     )
     nest.CopyModel("stdp_synapse_hom", "plastic", {"lambda": network.RATE, **rule})
     nest.CopyModel("static_synapse_hom_w", "static", dict(weight=made["weight"]))
@@ -87,7 +92,7 @@ def main() -> None:
 
     nest.verbosity = nest.VerbosityLevel.ERROR
     made, start = network.numbers(args.cells, args.eta), time.perf_counter()
-    exc, cells, recorder = build(nest, args, made)
+    exc, _, recorder = build(nest, args, made)
     nest.Prepare()
     built = time.perf_counter()
     nest.Run(args.transient * 1e3)
@@ -100,7 +105,10 @@ def main() -> None:
     memory = network.resident_bytes()
     nest.Cleanup()
     stamps, senders = np.asarray(recorder.events["times"]), np.asarray(recorder.events["senders"])
-    window, is_exc = (args.transient * 1e3, (args.transient + args.repeats * args.seconds) * 1e3), senders <= made["exc"]
+    window, is_exc = (
+        (args.transient * 1e3, (args.transient + args.repeats * args.seconds) * 1e3),
+        senders <= made["exc"],
+    )
     out = dict(
         simulator="NEST",
         version=nest.__version__,

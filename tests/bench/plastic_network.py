@@ -24,7 +24,9 @@ def parser(doc: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=doc)
     made.add_argument("--cells", type=int, default=10_000)
     made.add_argument("--eta", type=float, default=2.0, help="external rate over the one that reaches threshold alone")
-    made.add_argument("--network", choices=("plastic", "static", "without"), default="plastic", help="excitatory synapses")
+    made.add_argument(
+        "--network", choices=("plastic", "static", "without"), default="plastic", help="excitatory synapses"
+    )
     made.add_argument("--transient", type=float, default=0.2, help="s, not measured")
     made.add_argument("--seconds", type=float, default=0.5, help="of one measured stretch")
     made.add_argument("--repeats", type=int, default=3, help="stretches, one after the other")

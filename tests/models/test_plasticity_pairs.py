@@ -33,8 +33,7 @@ def test_pairs_are_those_of_the_definition(name, spikes, x64):
     pre, post = spikes
     rule = getattr(models, name)(A_plus=0.02, A_minus=0.021, tau_plus=17.0, tau_minus=34.0)
     cases = {
-        "pre first": dict(delay=1.0),
-        "both": dict(delay=0.0, ties="both"),
+        "both": dict(delay=1.0, ties="both"),
         "dendrite": dict(delay=1.5, delay_at="dendrite", ties="post_first"),
         "edges": dict(delay=PER_EDGE, ties="neither"),
     }
@@ -44,7 +43,7 @@ def test_pairs_are_those_of_the_definition(name, spikes, x64):
         for i, j in np.ndindex(3, 2):
             a, b = (pre[i], post[j] + late[i, j]) if case == "dendrite" else (pre[i] + late[i, j], post[j])
             expected = pairing.pair_sum(
-                a, b, how.get("ties", "pre_first"), *SCHEMES[name], window(-0.021, 34.0), window(0.02, 17.0), 1.0
+                a, b, how["ties"], *SCHEMES[name], window(-0.021, 34.0), window(0.02, 17.0), 1.0
             )
             assert abs(found[case][i, j] - expected) < 1e-10, (case, i, j)
             assert abs(expected - 1.0) > 1e-3
