@@ -90,8 +90,9 @@ def delivered(learner, w, shared, pre, post) -> dict:
     made = cls.__bind__(values).call("on_pre", {**rest, "w": w})
     out = {}
     for key, _ in learner.deposits:
-        amount = jnp.asarray(made[key], dtype())
-        out[key] = amount if learner.sends[key] == "spikes" else amount * pre[f"sent/{key}"]
+        # what the source computes is made for unit weight, and proportional to it
+        sent = w * pre[f"sent/{key}"] if learner.sends[key] != "spikes" else made[key]
+        out[key] = jnp.asarray(sent, dtype())
     return out
 
 

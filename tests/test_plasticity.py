@@ -337,3 +337,37 @@ def test_rewired_edges_are_the_weak_ones():
     assert float(made["w"].min()) > 0.5 and np.sum(np.asarray(made["w"]) == 1.0) > 0
     with pytest.raises(bs.errors.RunError, match="cannot be traced"):
         jax.jit(lambda p: sim.run(20.0, params=p))(sim.params)
+
+
+class Exhausted(bs.Synapse):
+    """A spike sends what the last ones have left."""
+
+    tau_used = bs.param(50.0, "ms")
+    g, used = bs.state(0.0, "pA", on="post"), bs.state(0.0, on="pre")
+    tau_g = bs.param(5.0, "ms")
+
+    def dg(self, g):
+        return -g / self.tau_g
+
+    def dused(self, used):
+        return -used / self.tau_used
+
+    def on_pre(self, w, used):
+        return dict(g=w * (1.0 - used), used=0.5 * (1.0 - used))
+
+    def current(self, g):
+        return g
+
+
+def test_short_term_and_long_term_plasticity_on_one_synapse():
+    """Weights that do not change are those of a plain projection, whatever the source makes of its spikes."""
+
+    def run(**how):
+        net = bs.Network(seed=2)
+        a, b = net.add("a", PoissonSource(rate=60.0), 8), net.add("b", LIF(), 5)
+        net.connect(a, b, Exhausted(), bs.all_to_all(), weight=bs.uniform(1.0, 2.0), delay=1.0, name="s", **how)
+        return net.compile(dt=DT, record=["s.g"]).run(100.0)["s.g"]
+
+    plain, plastic = run(), run(plasticity=Pair(A_plus=0.0, A_minus=0.0))
+    assert plain.max() > 3.0
+    np.testing.assert_allclose(plastic, plain, rtol=1e-12)

@@ -131,7 +131,7 @@ def nest_rules():
             made[name] = TripletSTDP(**{k: p[v] for k, v in named.items()}), bounds, p["weight"]
         elif name == "vogels":
             assert p["tau"] == p["tau_minus"]
-            pairs = InhibitorySTDP(eta=p["eta"], alpha=0.0, tau_z=p["tau"])
+            pairs = InhibitorySTDP(eta=p["eta"], depression=0.0, tau_z=p["tau"])
             made[name] = [pairs, Decrement(size=p["alpha"] * p["eta"])], bounds, p["weight"]  # NEST clips in between
         else:
             made[name] = nest_pair(case)
@@ -237,7 +237,7 @@ def brian2_rules():
         bounds = bs.hard(0.0, p.pop("w_max")) if "w_max" in p else bs.unbounded()
         if name == "vogels":
             assert p["tau_plus"] == p["tau_minus"]
-            p = dict(eta=p["eta"], alpha=p["alpha"], tau_z=p["tau_plus"])
+            p = dict(eta=p["eta"], depression=p["alpha"], tau_z=p["tau_plus"])
         cls = {"nearest": NearestSTDP, "triplet": TripletSTDP, "vogels": InhibitorySTDP}.get(name, STDP)
         made[name] = cls(**p), bounds, 1.0
     return made

@@ -1,8 +1,10 @@
-"""NALSM: a liquid state machine whose STDP an astrocyte holds near the edge of chaos (Ivanov & Michmizos 2021, NeurIPS 34).
+"""NALSM: a liquid state machine whose STDP an astrocyte holds near the edge of chaos (Ivanov & Michmizos 2021,
+arXiv:2111.01760).
 
-Numbers are those of the authors' programs (combra-lab/NALSM); one step is 1 ms. Compared with their map the leak and the
-astrocyte decay by exp(-dt/tau) instead of 1 - dt/tau, what a spike delivers keeps the weight of its arrival while its
-current decays, and traces of STDP start anew with every sample: differences of about 1 %.
+Numbers are those of the authors' programs (combra-lab/NALSM); a step is 1 ms. Differences from their map, of about 1
+%: the leak and the astrocyte decay by exp(-dt/tau) instead of 1 - dt/tau, a current keeps the weight that its spike
+delivered, and traces of STDP start anew with every sample. The readout is the same softmax regression, fitted by
+L-BFGS.
 """
 
 import math
@@ -79,7 +81,7 @@ class LatestSpikeCurrent(bs.Synapse):
 
 
 def nalsm(n_inputs, w_a=0.015, learning="astrocyte", weight=W_MAX, grid=(10, 10, 10), seed=0) -> "bs.Network":
-    """Populations `input` (n_inputs), `liquid` (80 % excitatory, first) and, with learning="astrocyte", `astro` (1 cell).
+    """Populations `input` (n_inputs), `liquid` (80 % excitatory, first), with learning="astrocyte" `astro` (1 cell).
 
     Liquid cells lie on a grid in random order; the probability of a connection falls with exp(-(distance/3)^2). Every
     weight starts at the same size: excitatory ones positive, inhibitory ones negative, inputs with random sign.
@@ -219,8 +221,8 @@ class Liquid:
 def branching_factor(raster, graph, window=4, margin=25) -> float:
     """Spikes of the targets in the `window` steps after a spike over those of its sources in the steps before it.
 
-    Averaged over the spikes of a cell, then over cells; a denominator of 0 counts as 1. Above 1 activity grows, below 1 it
-    dies out.
+    Averaged over the spikes of a cell, then over cells; a denominator of 0 counts as 1. Activity grows above 1 and dies
+    out below.
 
     Args:
         raster: (steps, n) bool. graph: (n, n) bool, [source, target].

@@ -1,9 +1,11 @@
-"""What and when: a reservoir learns from errors which of two events follows a cue, and when (after Yamada & Chao 2025,
-arXiv:2510.14382).
+"""What and when: a reservoir learns from errors which of two events follows a cue, and when (after Yamada & Chao
+2025, arXiv:2510.14382).
 
-The methods of the paper were not available: shapes and rules are the paper's (Izhikevich cells, Dale's law, a `when`
-readout learnt online by three factors, a `what` readout learnt at the end of a trial by two, prediction = what * when), the
-numbers are our own; the `when` readout is not fed back to the reservoir.
+From the paper: Izhikevich cells under Dale's law, a `when` readout learnt online by three factors, a `what` readout
+learnt at the end of a trial by two, prediction = what * when, blocks of 100 trials. Its methods text was not
+available: the numbers, the normalisation of both rules and the slow trace that `when` subtracts are our own, and
+`when` is not fed back to the reservoir. Without the slow trace the rates common to all times dominate, and 100 trials
+do not suffice.
 """
 
 from dataclasses import dataclass
@@ -203,8 +205,8 @@ def what_when(n=1000, blocks=1, g=2.0, seed=0) -> "bs.Network":
     """Populations `reservoir` (n, 80 % excitatory, first), `when` and `what` (2 cells for each block: A, B).
 
     Heterogeneous cells; every pair is connected with probability 0.1, weight |N(0, 1)| g / sqrt(0.1 n), 5 pA per unit,
-    inhibition 4 times as strong; currents decay in 5 ms (onto excitatory) or 10 ms (onto inhibitory cells). Run it through
-    `WhatWhen`, which drives it.
+    inhibition 4 times as strong; currents decay in 5 ms (onto excitatory) or 10 ms (onto inhibitory cells). `WhatWhen`
+    drives it.
 
     Args:
         n: reservoir cells.
@@ -283,7 +285,7 @@ class Prediction:
 
 
 def targets(times, latency=LATENCY):
-    """(steps, 2) Gaussians of height 1 and standard deviation 20 ms at the latencies of A and B; times since the cue, ms."""
+    """(steps, 2) Gaussians of height 1 and standard deviation 20 ms at the latencies; times since the cue, ms."""
     return np.exp(-0.5 * ((times[:, None] - np.asarray(latency)) / WIDTH) ** 2)
 
 

@@ -8,14 +8,14 @@ class Oja(bs.Plasticity):
 
     Equation::
 
-        w' = eta r_post (r_pre - alpha r_post w)
+        w' = eta r_post (r_pre - decay r_post w)
 
     The weights of a linear unit (r_post = sum of w r_pre) converge to the first principal component of the inputs, with
-    length 1 / sqrt(alpha). Weights may have both signs: connect with bounds=bs.unbounded().
+    length 1 / sqrt(decay). Weights may have both signs: connect with bounds=bs.unbounded().
 
     Args:
         eta: learning rate.
-        alpha: strength of the decay.
+        decay: strength of the decay; 1 in the paper.
 
     Example:
         >>> Oja(eta=0.1).dw(r_pre=1.0, r_post=2.0, w=0.25)
@@ -26,10 +26,10 @@ class Oja(bs.Plasticity):
     """
 
     eta = bs.param(1e-3, "1/ms")
-    alpha = bs.param(1.0, bounds=(0, None))
+    decay = bs.param(1.0, bounds=(0, None))
 
     def dw(self, r_pre, r_post, w):
-        return self.eta * r_post * (r_pre - self.alpha * r_post * w)
+        return self.eta * r_post * (r_pre - self.decay * r_post * w)
 
 
 class BCM(bs.Plasticity):
@@ -143,11 +143,11 @@ class SpikingOja(bs.Plasticity):
     Equation::
 
         tau_r rate' = -rate,  spike: rate += 1 / tau_r     (rate_in of the source, rate_out of the target)
-        w' = eta y (x - alpha y w)   with x = rate_in / r_0, y = rate_out / r_0
+        w' = eta y (x - decay y w)   with x = rate_in / r_0, y = rate_out / r_0
 
     Args:
         eta: learning rate.
-        alpha: strength of the decay.
+        decay: strength of the decay; 1 in the paper.
         tau_r: time constant of the rates.
         r_0: rate that counts as activity 1.
 
@@ -161,7 +161,7 @@ class SpikingOja(bs.Plasticity):
     """
 
     eta = bs.param(1e-4, "1/ms")
-    alpha = bs.param(1.0, bounds=(0, None))
+    decay = bs.param(1.0, bounds=(0, None))
     tau_r = bs.param(200.0, "ms", bounds=(0, None))
     r_0 = bs.param(10.0, "Hz", bounds=(0, None))
     Hz_ms = bs.const(1000.0, "Hz*ms")
@@ -183,7 +183,7 @@ class SpikingOja(bs.Plasticity):
 
     def dw(self, rate_in, rate_out, w):
         x, y = rate_in / self.r_0, rate_out / self.r_0
-        return self.eta * y * (x - self.alpha * y * w)
+        return self.eta * y * (x - self.decay * y * w)
 
 
 class SpikingBCM(bs.Plasticity):

@@ -8,21 +8,21 @@ class SynapticScaling(bs.Plasticity):
 
     Equation::
 
-        tau_a activity' = -activity,  post spike: activity += 1 / tau_a
+        tau_activity activity' = -activity,  post spike: activity += 1 / tau_activity
         error' = activity_goal - activity
-        w' = w (beta (activity_goal - activity) + gamma error)
+        w' = w (gain (activity_goal - activity) + integral_gain error)
 
     The integral of the error removes what the proportional term leaves beside other rules, of which this is usually the
     second: ``plasticity=[STDP(), SynapticScaling()]``. Defaults: van Rossum et al., where the goal differs by cell.
 
     Args:
-        tau_a: time constant of the mean rate.
+        tau_activity: time constant of the mean rate.
         activity_goal: rate that is aimed at.
-        beta: gain of the error.
-        gamma: gain of its integral.
+        gain: of the error; beta of the paper.
+        integral_gain: of its integral; gamma of the paper.
 
     Example:
-        >>> SynapticScaling(beta=1e-3, activity_goal=5.0).dw(activity=3.0, error=0.0, w=0.5)
+        >>> SynapticScaling(gain=1e-3, activity_goal=5.0).dw(activity=3.0, error=0.0, w=0.5)
         0.001
 
     References:
@@ -30,26 +30,26 @@ class SynapticScaling(bs.Plasticity):
         Turrigiano 2008, 10.1016/j.cell.2008.10.008.
     """
 
-    tau_a = bs.param(100000.0, "ms", bounds=(0, None))
+    tau_activity = bs.param(100000.0, "ms", bounds=(0, None))
     activity_goal = bs.param(10.0, "Hz", bounds=(0, None))
-    beta = bs.param(4e-8, "1/(Hz*ms)")
-    gamma = bs.param(1e-13, "1/(Hz*ms**2)")
+    gain = bs.param(4e-8, "1/(Hz*ms)")
+    integral_gain = bs.param(1e-13, "1/(Hz*ms**2)")
     Hz_ms = bs.const(1000.0, "Hz*ms")
 
     activity = bs.state(0.0, "Hz", on="post")
     error = bs.state(0.0, "Hz*ms", on="post")
 
     def dactivity(self, activity):
-        return -activity / self.tau_a
+        return -activity / self.tau_activity
 
     def derror(self, activity):
         return self.activity_goal - activity
 
     def on_post(self):
-        return dict(activity=self.Hz_ms / self.tau_a)
+        return dict(activity=self.Hz_ms / self.tau_activity)
 
     def dw(self, activity, error, w):
-        return w * (self.beta * (self.activity_goal - activity) + self.gamma * error)
+        return w * (self.gain * (self.activity_goal - activity) + self.integral_gain * error)
 
 
 class HomeostaticTripletSTDP(bs.Plasticity):
@@ -120,7 +120,7 @@ class OrchestratedSTDP(bs.Plasticity):
 
         z_in' = -z_in / tau_plus,    z_out' = -z_out / tau_minus,  z_slow' = -z_slow / tau_slow,  tau_hom nu' = -nu
         pre spike:   w += delta - A (nu / kappa)^2 z_out
-        post spike:  w += A z_in z_slow - beta (w - w_ref) z_out^3
+        post spike:  w += A z_in z_slow - beta_het (w - w_ref) z_out^3
         tau_cons w_ref' = w - w_ref - P w_ref (w_P / 2 - w_ref) (w_P - w_ref)
 
     A spike adds 1 to its traces and 1 / tau_hom to nu, after it has acted. The reference weight w_ref consolidates
@@ -130,7 +130,7 @@ class OrchestratedSTDP(bs.Plasticity):
 
     Args:
         A: amplitude of triplet potentiation and of depression.
-        beta: heterosynaptic plasticity.
+        beta_het: heterosynaptic plasticity.
         delta: transmitter-induced potentiation.
         tau_plus, tau_minus, tau_slow: time constants of the traces.
         kappa: rate at which depression has the amplitude A.
@@ -140,7 +140,7 @@ class OrchestratedSTDP(bs.Plasticity):
         w_ref0: reference weight at the start.
 
     Example:
-        >>> OrchestratedSTDP(A=0.0, beta=0.5).on_post(z_in=0.0, z_out=1.0, z_slow=0.0, w_ref=1.0, w=2.0)["w"]
+        >>> OrchestratedSTDP(A=0.0, beta_het=0.5).on_post(z_in=0.0, z_out=1.0, z_slow=0.0, w_ref=1.0, w=2.0)["w"]
         -0.5
 
     References:
@@ -148,7 +148,7 @@ class OrchestratedSTDP(bs.Plasticity):
     """
 
     A = bs.param(1e-3)
-    beta = bs.param(0.05)
+    beta_het = bs.param(0.05)
     delta = bs.param(2e-5)
     tau_plus = bs.param(20.0, "ms", bounds=(0, None))
     tau_minus = bs.param(20.0, "ms", bounds=(0, None))
@@ -187,5 +187,5 @@ class OrchestratedSTDP(bs.Plasticity):
         return dict(z_in=1.0, w=self.delta - self.A * (nu / self.kappa) ** 2 * z_out)
 
     def on_post(self, z_in, z_out, z_slow, w_ref, w):
-        change = self.A * z_in * z_slow - self.beta * (w - w_ref) * z_out**3
+        change = self.A * z_in * z_slow - self.beta_het * (w - w_ref) * z_out**3
         return dict(z_out=1.0, z_slow=1.0, nu=self.Hz_ms / self.tau_hom, w=change)

@@ -8,20 +8,20 @@ class InhibitorySTDP(bs.Plasticity):
 
     Equation::
 
-        z_in' = -z_in / tau_z,    pre spike:   w += eta (z_out - alpha),  z_in += 1
-        z_out' = -z_out / tau_z,  post spike:  w += eta z_in,             z_out += 1
+        z_in' = -z_in / tau_z,    pre spike:   w += eta (z_out - depression),  z_in += 1
+        z_out' = -z_out / tau_z,  post spike:  w += eta z_in,                  z_out += 1
 
-    The target settles at the rate alpha / (2 tau_z): 3 Hz with the defaults. The weight is positive, so the synapse is
-    one with an inhibitory reversal potential (for negative weights give eta < 0). eta is in the unit of the weight; the
-    paper takes 0.01 of its unit, the leak conductance.
+    The target settles at the rate depression / (2 tau_z): 3 Hz with the defaults. The weight is positive, so the
+    synapse is one with an inhibitory reversal potential (for negative weights give eta < 0). eta is in the unit of the
+    weight; the paper takes 0.01 of its unit, the leak conductance.
 
     Args:
         eta: learning rate.
-        alpha: depression by a presynaptic spike, relative to eta.
+        depression: by a presynaptic spike alone, relative to eta; alpha of the paper.
         tau_z: width of the coincidence.
 
     Example:
-        >>> InhibitorySTDP(eta=1.0, alpha=0.5).on_pre(z_out=1.0)["w"]
+        >>> InhibitorySTDP(eta=1.0, depression=0.5).on_pre(z_out=1.0)["w"]
         0.5
 
     References:
@@ -29,7 +29,7 @@ class InhibitorySTDP(bs.Plasticity):
     """
 
     eta = bs.param(0.01)
-    alpha = bs.param(0.12)
+    depression = bs.param(0.12)
     tau_z = bs.param(20.0, "ms", bounds=(0, None))
 
     z_in = bs.state(0.0, on="pre")
@@ -42,7 +42,7 @@ class InhibitorySTDP(bs.Plasticity):
         return -z_out / self.tau_z
 
     def on_pre(self, z_out):
-        return dict(z_in=1.0, w=self.eta * (z_out - self.alpha))
+        return dict(z_in=1.0, w=self.eta * (z_out - self.depression))
 
     def on_post(self, z_in):
         return dict(z_out=1.0, w=self.eta * z_in)

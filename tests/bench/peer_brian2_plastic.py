@@ -62,7 +62,7 @@ def build(args, made):
         "dv/dt = -v/tau : 1 (unless refractory)" + more,
         threshold="v > theta",
         reset="v = v_0" + ("\nK_minus += 1" if traces else ""),
-        refractory=(network.REFRACTORY + network.DT) * b2.ms,  # counts the step of the spike
+        refractory=network.REFRACTORY * b2.ms,
         method="exact",
         namespace=space,
     )

@@ -33,17 +33,19 @@ JOBS = {  # name: (environment or None for this interpreter, script, arguments, 
     "brainsim_dendrite": (None, "brainsim_plastic.py", ["--delay-at", "dendrite"], None),
     "nest": ("simulators", "peer_nest_plastic.py", [], "brainsim_dendrite"),
 }
-# Relative; absolute for CV, the median and quartiles of the weights (in initial weights) and the shares of weights below
-# the edges of network.BINS and at the bounds. Networks of 10,000 differ by a third of this from seed to seed. Smaller
-# ones have fewer and larger synapses, and fluctuate as a whole.
-TOLERANCE = dict(rate_hz=0.03, cv=0.03, mean=0.01, sd=0.03, quantiles=0.02, shares=0.02)
+# Relative; absolute for CV, the quantiles of the weights (in initial weights) and the shares of weights below the edges
+# of network.BINS and at the bounds. The network is chaotic and synchronous at its start: at 10,000 cells two seeds of
+# brainsim differ by 3.5 % in rate, 0.3 % in mean weight and 4 % in its deviation after 1.2 s, the place of the delay by
+# 7, 5 and 12 %. Smaller networks have fewer and larger synapses, and fluctuate as a whole.
+TOLERANCE = dict(rate_hz=0.06, cv=0.04, mean=0.02, sd=0.06, quantiles=0.03, shares=0.03)
 SMALL = dict(rate_hz=0.15, cv=0.2, mean=0.06, sd=0.15, quantiles=0.1, shares=0.1)
 FULL = 5_000  # cells from which the tight tolerances hold
-BYTES = {  # per plastic synapse, by what each simulator stores; see table()
-    "brainsim": "weight 4, row: target 4, column: source 4, edge 4; source of each edge 4 (for runs by every step)",
-    "brian2_cell": "weight 8, source and target 8, row and column lists of edges 8",
-    "brian2_synapse": "weight 8, two traces 16, last update 8, source and target 8, row and column lists of edges 8",
-    "nest": "sizeof 40 (weight, last spike, trace, target, flags), source 8",
+STORED = {  # bytes per plastic synapse, from what each simulator stores
+    "brainsim": 20,  # weight 4; target; by target: source, edge; source of an edge (for runs that visit all edges)
+    "brian2_cell": 24,  # weight 8; source, target; lists of edges by source and by target
+    "brian2_synapse": 48,  # and two traces and the time of the last update, 8 each
+    "brainsim_dendrite": 20,
+    "nest": 56,  # 48 as NEST says (`sizeof`), and its source 8
 }
 
 
@@ -94,7 +96,7 @@ def check(results: dict[str, dict], cells: int) -> None:
 def bytes_per_synapse(name, args, plastic: dict) -> dict:
     """Resident bytes of a plastic synapse: against the network without it, and against static ones."""
     environment, script, extra, _ = JOBS[name]
-    out, synapses = {}, network.numbers(args.cells, 1.0)["synapses"]
+    out, synapses = dict(stored=STORED[name]), network.numbers(args.cells, 1.0)["synapses"]
     for kind in ("without", "static"):
         r = workers.worker(environment, script, [*extra, *options(args, args.eta[0], kind, 1)], args.threads)
         if "error" in r:

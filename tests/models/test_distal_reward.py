@@ -48,7 +48,9 @@ def test_the_network_is_the_plain_program(x64):
     net, edge = distal.distal_reward(seed=3)
     noise, pulses = distal.NOISE * np.random.default_rng(0).uniform(-1, 1, (600, distal.N)), (150, 151, 420)
     spikes, weights = plain(net, noise, pulses)
-    sim = net.compile(dt=distal.DT, method="euler", record=["cells.spikes", bs.trace(f"{distal.PLASTIC}.w", every=600.0)])
+    sim = net.compile(
+        dt=distal.DT, method="euler", record=["cells.spikes", bs.trace(f"{distal.PLASTIC}.w", every=600.0)]
+    )
     steps = np.full(distal.PULSES, -1, np.int32)
     steps[:3] = pulses
     made = sim.run(600.0, inputs={"cells.I": bs.array(noise), "vta.spikes": distal.Pulses(steps)})

@@ -83,6 +83,7 @@ def test_every_nonlinear_neuron_has_a_reference():
     """The linear ones and the sources are tested by closed forms (test_closed_forms.py), neural masses in test_regions.py."""
     closed = {"LIF", "ALIF", "CurrentALIF", "LinearRate", "ThresholdLinearRate", "PoissonSource", "SpikeSource"}
     closed |= {"HomeostaticLIF", "Astrocyte", "ClopathAdEx"}  # test_plasticity_*.py; the last against pairings of NEST
+    closed |= {"LinearLeakLIF"}  # test_superneuromat.py
     neurons = {name for name in models.__all__ if getattr(models, name).KIND == "neuron"}
     masses = {"WilsonCowan", "JansenRit", "ReducedWongWang"}
     assert neurons - closed - masses - {"GradedNeuron"} == {name for name, _ in library.REFERENCE.values()}

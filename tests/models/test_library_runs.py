@@ -14,6 +14,7 @@ STRONG = {
     "HodgkinHuxley": 1000.0, "TraubMiles": 500.0, "WangBuzsaki": 300.0, "AdEx": 1000.0, "EIF": 200.0, "QIF": 200.0,
     "Izhikevich": 15.0, "GIF": 200.0, "FitzHughNagumo": 0.8, "HindmarshRose": 3.0, "LinearRate": 1.0,
     "ThresholdLinearRate": 1.0, "GradedNeuron": 1.0, "WilsonCowan": 1.0, "JansenRit": 0.1, "ReducedWongWang": 0.1, "Astrocyte": 1.0, "ClopathAdEx": 1000.0,
+    "LinearLeakLIF": 2.0,
 }  # fmt: skip
 MASSES = {"WilsonCowan", "JansenRit", "ReducedWongWang"}  # activities of populations: they never spike
 SILENT = {

@@ -29,14 +29,14 @@ def layer(rule, patterns, start, every, repeats, bounds=None):
 
 
 def test_oja_finds_the_principal_component(x64):
-    """Length 1 and direction of the first eigenvector of the inputs; alpha scales the length."""
+    """Length 1 and direction of the first eigenvector of the inputs; the decay scales the length."""
     rng = np.random.default_rng(2)
     patterns = rng.normal(size=(6, 4)) @ (rng.normal(size=(4, 4)) * [2.5, 1.0, 0.7, 0.4]).T
     first = np.linalg.eigh(patterns.T @ patterns)[1][:, -1]
     start = rng.normal(size=(4, 2)) * 0.3
-    for alpha, length in ((1.0, 1.0), (4.0, 0.5)):
+    for decay, length in ((1.0, 1.0), (4.0, 0.5)):
         # units answer one step late: 1 of 200 here
-        w, _ = layer(models.Oja(eta=1e-5, alpha=alpha), patterns, start, 200.0, 40)
+        w, _ = layer(models.Oja(eta=1e-5, decay=decay), patterns, start, 200.0, 40)
         np.testing.assert_allclose(np.linalg.norm(w, axis=0), length, rtol=0.01)
         assert np.all(np.abs(first @ w) / np.linalg.norm(w, axis=0) > 0.999)
 

@@ -11,10 +11,10 @@ DT, STEPS = 0.5, 600
 
 
 def test_inhibition_settles_at_the_target_rate():
-    """Four cells with different drive and 40 inhibitory Poisson inputs: alpha / (2 tau) = 10 Hz, mean within 5 %."""
+    """Four cells with different drive and 40 inhibitory Poisson inputs: depression / (2 tau) = 10 Hz, mean within 5 %."""
     net = bs.Network(seed=3)
     a, b = net.add("a", models.PoissonSource(rate=20.0), 40), net.add("b", models.LIF(), 4)
-    rule = models.InhibitorySTDP(eta=0.05, alpha=0.4)
+    rule = models.InhibitorySTDP(eta=0.05, depression=0.4)
     net.connect(a, b, models.ExpConductance(E=-80.0, tau=10.0), bs.all_to_all(), weight=0.2, plasticity=rule, name="p")
     sim = net.compile(dt=0.5, record=["b.spikes"])
     result = sim.advance(30000.0, inputs={"b.I": np.array([24.0, 26.0, 28.0, 30.0])})
@@ -30,7 +30,7 @@ def test_scaling_reaches_its_goal_and_keeps_proportions():
     net = bs.Network(seed=4)
     a, b = net.add("a", models.PoissonSource(rate=50.0), 60), net.add("b", models.LIF(), 6)
     start = np.random.default_rng(0).uniform(0.5, 1.5, (60, 6)) * np.linspace(0.5, 2.0, 6)
-    rule = models.SynapticScaling(tau_a=1000.0, activity_goal=20.0, beta=5e-5, gamma=1e-9)
+    rule = models.SynapticScaling(tau_activity=1000.0, activity_goal=20.0, gain=5e-5, integral_gain=1e-9)
     net.connect(a, b, models.ExpCurrent(), bs.all_to_all(), weight=start.ravel(), name="p", plasticity=rule)
     sim = net.compile(dt=0.5, record=["b.spikes", bs.trace("p.w", every=1000.0)])
     result = sim.advance(60000.0)
@@ -44,9 +44,9 @@ def test_scaling_reaches_its_goal_and_keeps_proportions():
 
 
 def test_scaling_is_exponential_without_spikes(x64):
-    """No activity: error = goal t, so log w = beta goal t + gamma goal t^2 / 2, beside the mean of the step."""
+    """No activity: error = goal t, so log w = gain goal t + integral_gain goal t^2 / 2, beside the mean of the step."""
     net, a, b = pairing.network(1, 1)
-    rule = models.SynapticScaling(tau_a=100.0, activity_goal=10.0, beta=1e-4, gamma=1e-6)
+    rule = models.SynapticScaling(tau_activity=100.0, activity_goal=10.0, gain=1e-4, integral_gain=1e-6)
     net.connect(a, b, pairing.Nothing(), bs.all_to_all(), weight=0.5, plasticity=rule, name="p", bounds=(0.0, 99.0))
     w = np.asarray(net.compile(dt=DT, record=["p.w"]).advance(200.0)["p.w"])[-1, 0]
     n = 400
@@ -108,7 +108,9 @@ def test_orchestrated_events(x64):
     """Every term by sums over spikes, with a reference weight that stands still."""
     rng = np.random.default_rng(10)
     pre, post = pairing.trains(rng, 2, STEPS - 4, 40), pairing.trains(rng, 2, STEPS - 4, 40)
-    rule = models.OrchestratedSTDP(A=0.01, beta=0.02, delta=0.003, kappa=12.0, tau_hom=150.0, tau_cons=1e15, w_ref0=0.4)
+    rule = models.OrchestratedSTDP(
+        A=0.01, beta_het=0.02, delta=0.003, kappa=12.0, tau_hom=150.0, tau_cons=1e15, w_ref0=0.4
+    )
     found = pairing.run({"p": dict(plasticity=rule)}, pre, post, STEPS, DT)["p"]
     for i, j in np.ndindex(2, 2):
         w = 1.0

@@ -169,3 +169,13 @@ def test_frequency_dependence_of_visual_cortex(x64):
             assert abs(found[k] + 1.0 - triplet_sum(pre[k], post[k], rule, False)) < 1e-10
         deviations += list((found - measured[distance]) / error[distance])
     assert np.mean(np.square(deviations)) < 0.5
+
+
+def test_rules_and_synapses_can_be_combined():
+    """Their names are written projection.name, so no parameter, state or input of a rule may be one of a synapse."""
+    classes = [getattr(models, n) for n in models.__all__]
+    own = lambda cls: {*cls.__params__, *cls.__states__, *cls.__inputs__}
+    rules = [c for c in classes if c.KIND == "plasticity rule"]
+    synapses = [c for c in classes if c.KIND == "synapse"]
+    assert len(rules) >= 27
+    assert {(r.__name__, s.__name__): k for r in rules for s in synapses if (k := own(r) & own(s))} == {}

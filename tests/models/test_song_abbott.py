@@ -84,3 +84,23 @@ def test_what_cannot_be_run():
         song.compete(15.0, every=10.0)
     with pytest.raises(ParameterError, match="1000 values"):
         song.compete(10.0, group=np.ones(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", (0, 1))
+def test_weights_drift_apart(seed):
+    """1000 s of the example: shares of weak and strong inputs and the rate, as an independent program gives them."""
+    found = song.compete(1000.0, song.EXAMPLE, seed=seed)
+    late = found.times > 500.0
+    assert found.rates[0] == pytest.approx(49.0, rel=0.15)
+    assert found.weak[late].mean() == pytest.approx(0.28, abs=0.03)
+    assert found.strong[late].mean() == pytest.approx(0.24, abs=0.03)
+    assert found.rates[late].mean() == pytest.approx(21.5, rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_group_that_varies_together_wins():
+    group = np.arange(1000) < 500
+    found = song.compete(1000.0, song.PAPER, rate=10.0, group=group, every=50.0)
+    inside, outside = found.weights[-1, group].mean(), found.weights[-1, ~group].mean()
+    assert inside > 0.75 and outside < 0.45 and inside > 2 * outside

@@ -44,3 +44,19 @@ def test_what_cannot_be_built():
         vogels.vogels2011(rho0=0.0)
     with pytest.raises(ParameterError, match="not a multiple"):
         vogels.balance(1.5)
+
+
+@pytest.mark.slow
+def test_the_whole_network_becomes_balanced():
+    """Rates beside Brian 2 on the way (12 s), and the state after 100 s."""
+    early = vogels.balance(12.0)
+    # Brian 2.9, one network of the same numbers
+    peer = [166.6, 71.8, 18.0, 13.4, 12.6, 11.0, 9.9, 10.0, 9.0, 8.5, 8.7, 8.2]
+    np.testing.assert_allclose(early.rates, peer, rtol=0.12)
+    assert early.weights[-1] == pytest.approx(1.518, rel=0.02)
+    late = vogels.balance(100.0, every=10.0)
+    assert 3.0 < late.rates[-1] < 5.0 and late.cells.std() < 0.3 * late.rates[-1]
+    assert late.cv == pytest.approx(1.0, abs=0.1)
+    assert abs(late.correlation) < 0.01
+    # an inward current of 10 mV / R = 100 pA would hold a cell at threshold
+    assert abs(late.excitation.mean() + late.inhibition.mean()) < 100.0 < late.excitation.mean()

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import brainsim as bs
 from brainsim.errors import ParameterError
 from brainsim.models.circuits import what_when as library
 
@@ -31,7 +30,10 @@ def rates(spikes):
     for k, fired in enumerate(spikes):
         z.append(x - s), m.append(sums.copy())
         sums = sums + (dt * x / (library.TRIAL - library.CUE) if k * dt >= library.CUE else 0.0)
-        x, s = x * (1 - dt / library.TAU) + fired, s * (1 - dt / library.TAU_SLOW) + fired * library.TAU / library.TAU_SLOW
+        x, s = (
+            x * (1 - dt / library.TAU) + fired,
+            s * (1 - dt / library.TAU_SLOW) + fired * library.TAU / library.TAU_SLOW,
+        )
     return np.array(z), np.array(m)
 
 
