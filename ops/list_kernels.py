@@ -275,7 +275,7 @@ def deliver_part(context, i, kinds):
 
 @njit(error_model="numpy")
 def fetch(ids, k, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w_step):
-    """Ask for the first edges of a row to come: the processor foresees lines within a row, not where the next starts."""
+    """Ask for the first edges of a row to come: the processor foresees lines within a row, not where a row starts."""
     row = np.int64(ids[k]) + shift
     if row < 0 or row >= n_rows:
         return

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import brainsim as bs
-from brainsim import ops
 from brainsim.drive import Drive, drive
 from brainsim.errors import ParameterError, RunError
 from brainsim.models.neurons.izhikevich import Izhikevich
@@ -110,7 +109,7 @@ class UniformNoise(Drive):
     amplitude: Any
 
     def value(self, step, dt, n, key, carry):
-        return self.amplitude * (2.0 * ops.random.uniform(key, step, n, jnp.result_type(float)) - 1.0), carry
+        return self.amplitude * (2.0 * bs.ops.random.uniform(key, step, n, jnp.result_type(float)) - 1.0), carry
 
 
 @drive

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import brainsim as bs
-from brainsim import ops
 from brainsim.drive import Drive, drive
 from brainsim.errors import ParameterError
 from brainsim.models.neurons.lif import LIF
@@ -100,11 +99,11 @@ class JointRates(Drive):
 
     def value(self, step, dt, n, key, carry):
         real = carry["value"].dtype
-        when, what = (ops.random.fold_in(key, k) for k in range(2))
-        changes = ops.random.uniform(when, step, 1, real)[0] < -jnp.expm1(-dt / jnp.asarray(self.tau, real))
+        when, what = (bs.ops.random.fold_in(key, k) for k in range(2))
+        changes = bs.ops.random.uniform(when, step, 1, real)[0] < -jnp.expm1(-dt / jnp.asarray(self.tau, real))
 
         def drawn(_):
-            x = ops.random.normal(what, step, n + 1, real)
+            x = bs.ops.random.normal(what, step, n + 1, real)
             inside = jnp.asarray(self.group, real)
             return self.size * (inside * (x[:n] + x[n]) + (1.0 - inside) * float(np.sqrt(2.0)) * x[:n])
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 def concentration(pulse, dt, height):
     """Transmitter (mM) during a step: `height` while the pulse lasts.
 
-    What is left of the last step of the countdown (nothing but rounding by exponential Euler, 3/8 of a step by rk4, 1/2 by
-    heun) must not add a whole step to the pulse.
+    What is left of the last step of the countdown (rounding by exponential Euler, 3/8 of a step by rk4, 1/2 by heun)
+    must not add a whole step to the pulse.
     """
     return jnp.where(pulse > 0.6 * dt, height, 0.0)
 
