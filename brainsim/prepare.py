@@ -204,7 +204,7 @@ def with_shared_factors(ready: dict) -> dict:
     """The same, with one number for the factors of a receiver that are all equal: that is an array less to read."""
     weights = {tag: dict(w) for tag, w in ready["weights"].items()}
     for w in weights.values():
-        if "scale" in w:
+        if isinstance(w.get("scale"), dict):
             w["scale"] = {k: _shared(np.asarray(x), x) for k, x in w["scale"].items()}
     return {**ready, "weights": weights}
 
