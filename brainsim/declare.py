@@ -117,7 +117,7 @@ def state(initial, unit=None, on=None, jump=False) -> Any:
 
 
 def input(unit=None, default=0.0) -> Any:
-    """Declare an input that drives and synapses add to; `default` holds when nothing does."""
+    """Declare an input. Drives and synapses add to `default`; in a plasticity rule, a drive replaces it."""
     return Input(unit, float(default))
 
 

@@ -11,8 +11,8 @@ program, `interval=20.0`).
 
 Verified: a plain NumPy program has the same spikes and weights. In an hour the synapse rises from 0 to the maximum of
 4 mV in 4 of 5 networks (to 2.0 mV in the fifth), the mean of the others falls from 1 to 0.4 mV; with the same dopamine
-a minute late it stays below 1 mV. It is not the strongest: 1 % of the others are at the maximum as well, as they are in
-an independent program after the author's.
+a minute late (3 networks) it is below 1 mV. It is not the strongest: about 1 % of the others are as strong, in an
+independent program after the author's as well.
 """
 
 from dataclasses import dataclass

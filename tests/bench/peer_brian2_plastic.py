@@ -3,7 +3,7 @@
 Brian2 puts the delay on the axon: a synapse sees a presynaptic spike 1.5 ms late and a postsynaptic one at once.
 `--form synapse` is the form of Brian2's documentation, event-driven traces in every synapse. `--form cell` uses that all
 pairs count, so that every synapse of a cell has the same trace: it lives in the cell and a synapse keeps its weight only.
-The times are those of the run loop inside the compiled program, read around every stretch: no compiling, no building of
+A spike delivers the weight that it has changed, as in NEST. The times are those of the run loop inside the compiled program, read around every stretch: no compiling, no building of
 synapses, no writing of results.
 """
 
@@ -35,16 +35,16 @@ SYNAPSE = dict(  # traces in every synapse
     model="""w : 1
              dK_plus/dt = -K_plus/tau_stdp : 1 (event-driven)
              dK_minus/dt = -K_minus/tau_stdp : 1 (event-driven)""",
-    on_pre="""v_post += w
-              w = clip(w - A_minus*K_minus, 0, w_max)
+    on_pre="""w = clip(w - A_minus*K_minus, 0, w_max)
+              v_post += w
               K_plus += 1""",
     on_post="""w = clip(w + A_plus*K_plus, 0, w_max)
                K_minus += 1""",
 )
 CELL = dict(
     model="w : 1",
-    on_pre="""v_post += w
-              w = clip(w - A_minus*K_minus_post, 0, w_max)""",
+    on_pre="""w = clip(w - A_minus*K_minus_post, 0, w_max)
+              v_post += w""",
     on_post="w = clip(w + A_plus*K_plus_pre, 0, w_max)",
 )
 
@@ -52,9 +52,9 @@ CELL = dict(
 def build(args, made):
     """(network, excitatory synapses or None, monitor); `made` becomes the namespace of the equations."""
     space = {k: made[k] for k in ("A_plus", "A_minus", "w_max", "weight", "inhibitory", "n_exc", "n_inh", "cells")}
-    space |= dict(
-        tau=network.TAU * b2.ms, tau_stdp=network.TAU_STDP * b2.ms, theta=network.THRESHOLD, v_0=network.RESET
-    )
+    space |= dict(tau=network.TAU * b2.ms, tau_stdp=network.TAU_STDP * b2.ms, v_0=network.RESET)
+    # a jump comes after the test of the threshold, and has decayed for a step at the next one
+    space["theta"] = network.THRESHOLD * np.exp(-network.DT / network.TAU)
     traces = args.form == "cell" and args.network == "plastic"
     more = "\ndK_plus/dt = -K_plus/tau_stdp : 1\ndK_minus/dt = -K_minus/tau_stdp : 1" if traces else ""
     cells = b2.NeuronGroup(
