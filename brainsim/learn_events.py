@@ -286,6 +286,8 @@ def _visited(learner, end, sends, shared, near, across, edge):
     if not sends:
         return new, {}
     w = new["w"] if learner.spec.deliver == "new" else edge["w"]
+    # written back even if unchanged: nothing else orders this pass and the other one, and XLA would copy all weights
+    new["w"] = jnp.where(new["w"] == new["w"], new["w"], new["w"])
     return new, edge_rules.delivered(learner, w, shared, plain(pre), plain(post))
 
 

@@ -280,7 +280,7 @@ def fetch(ids, k, shift, n_rows, n_blocks, start, n_edges, indptr, indices, w, w
     if row < 0 or row >= n_rows:
         return
     edge = np.int64(indptr[row * n_blocks + start])
-    for line in range(4):
+    for line in range(6):
         prefetch(indices, edge + 16 * line)
         prefetch(w, (edge + 16 * line) * w_step)
 
