@@ -26,10 +26,6 @@ def environment(learner, k, shared, *sides) -> dict:
     return out
 
 
-def learning(env):
-    return env["learning"]
-
-
 def flow(learner, shared, pre, post, edge):
     """(edge variables after a step without events, change of the weight that it asks for).
 
@@ -51,7 +47,7 @@ def flow(learner, shared, pre, post, edge):
             means[n] = env[n] + value * dt * phi2(a * dt)
         if rule.has("dw"):
             f = lambda w, made=made, env=env, means=means: (
-                learning(env) * jnp.asarray(made.call("dw", {**env, **means, "w": w}), dtype())
+                env["learning"] * jnp.asarray(made.call("dw", {**env, **means, "w": w}), dtype())
             )
             w = edge["w"] + change
             value, a = jax.jvp(f, (w,), (jnp.ones_like(w),))
@@ -75,7 +71,7 @@ def event(learner, name, shared, pre, post, edge) -> dict:
         changes = bound_rule(learner, k, shared).call(name, env)
         for key, change in changes.items():
             if key == "w":
-                change = learning(env) * jnp.asarray(change, dtype())
+                change = env["learning"] * jnp.asarray(change, dtype())
                 out["w"] = learner.spec.bounds.apply(out["w"], change)
             elif rule.cls.__states__[key].on == "edge":
                 out[f"{k}/{key}"] = out[f"{k}/{key}"] + jnp.asarray(change, dtype())

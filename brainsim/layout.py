@@ -97,7 +97,7 @@ class Layout:
         return sum(g.n for g in self.groups if g.source_start is not None)
 
 
-def _owner_leaves(entries, kind):
+def owner_leaves(entries):
     """Leaf name of every parameter of every owner: owners that hold one model object share its leaves.
 
     Args:
@@ -122,7 +122,7 @@ def _owner_leaves(entries, kind):
 
 def lay_out(net: Network) -> Layout:
     """Groups, slots and terminals of a network, and its parameters by name."""
-    leaf, params, alias = _owner_leaves([(p.name, p.model, p.values) for p in net.populations.values()], "population")
+    leaf, params, alias = owner_leaves([(p.name, p.model, p.values) for p in net.populations.values()])
     groups: dict[tuple, Group] = {}
     where = {}
     for p in net.populations.values():
@@ -136,7 +136,7 @@ def lay_out(net: Network) -> Layout:
     for group in groups.values():
         if "spike" in group.model.__methods__:
             group.source_start, start = start, start + group.n
-    leaf, more, other = _owner_leaves([(p.name, p.synapse, p.values) for p in net.projections.values()], "projection")
+    leaf, more, other = owner_leaves([(p.name, p.synapse, p.values) for p in net.projections.values()])
     params, alias = {**params, **more}, {**alias, **other}
     layout = Layout(list(groups.values()), [], [], where, {}, {}, params, alias)
     for projection in net.projections.values():

@@ -117,15 +117,15 @@ class Learning:
         learner = self.learner
         return (learner.source, learner.pre) if end == "pre" else (learner.group, learner.post)
 
-    def hits(self, end, delayed=True):
-        """Spikes that reach the synapse at the end of this step, one number per cell; None where cells never spike."""
-        (group, member), s = self.span(end), self.s
-        delay = (self.learner.pre_delay if end == "pre" else self.learner.post_delay) or 0
-        if group.source_start is None:
+    def hits(self, end, kind="spikes"):
+        """What reaches the synapse at the end of this step from spikes, one number per cell; None where cells never
+        spike or nothing of this kind is kept."""
+        (group, member), history = self.span(end), self.s.new["history"].get(kind)
+        if group.source_start is None or history is None:
             return None
-        history, start = s.new["history"]["spikes"], group.source_start + member.start
-        row = history[0] if history.shape[0] == 1 else history[jnp.mod(s.now - delay, history.shape[0])]
-        return row[start : start + member.n]
+        delay = (self.learner.pre_delay if end == "pre" else self.learner.post_delay) or 0
+        start = group.source_start + member.start
+        return _row(history, self.s.now - delay)[start : start + member.n]
 
     def cells(self, end):
         """Variables of the cells that rules read: where the delay is one for all, as they were when it began."""
@@ -137,7 +137,7 @@ class Learning:
             if a in self.past:
                 self.past[a] = past.push(self.past[a], value, self.s.now)
             if delay:
-                value = self.past[a][jnp.mod(self.s.now - delay, self.past[a].shape[0])]
+                value = _row(self.past[a], self.s.now - delay)
             out[a] = value
         return out
 
@@ -155,18 +155,15 @@ class Learning:
         event = "on_" + end
 
         def one(z, values, shared, hit):
-            before, after = dict(z), {}
+            before, after = {}, {}
             for k, rule in enumerate(learner.rules):
                 names = rule.states(end)
                 if not names:
                     continue
-                bound, env = (
-                    edge_rules.bound_rule(learner, k, shared),
-                    edge_rules.environment(learner, k, shared, values, z),
-                )
+                bound = edge_rules.bound_rule(learner, k, shared)
+                env = edge_rules.environment(learner, k, shared, values, z)
                 own = _stepped(bound, rule, names, env, {n: z[f"{k}/{n}"] for n in names}, shared["dt"])
                 before.update({f"{k}/{n}": x for n, x in own.items()})
-                after.update({f"{k}/{n}": x for n, x in own.items()})
                 keys = [n for n in rule.cls.__increments__.get(event, ()) if n in names]
                 if keys and hit is not None:
                     away = dict.fromkeys(rule.cls.__methods__[event], jnp.zeros((), dtype()))
@@ -175,7 +172,7 @@ class Learning:
                         change = jnp.asarray(changes[n], dtype())
                         now = jnp.where(hit, change, jnp.zeros_like(change)) if hit.dtype == bool else hit * change
                         after[f"{k}/{n}"] = own[n] + now
-            return before, after
+            return before, {**before, **after}
 
         before, after = map_cells(one, n, z, values, {**self.shared, **self.projection}, hit)
         return {**values, **before}, {**values, **after}
@@ -197,8 +194,7 @@ class Learning:
         """
         side = self.after[end] if tied else self.before[end]
         index = self.rows[end]
-        late = (end == "pre") == self.learner.axonal and self.learner.delay is None
-        if not late:
+        if not self.learner.late(end):
             return {n: x if jnp.ndim(x) == 0 else x[index] for n, x in side.items()}
         out = {}
         for n, x in side.items():
@@ -206,22 +202,22 @@ class Learning:
             if key not in self.past:
                 out[n] = x[index]
                 continue
-            history = self.past[key]
-            row = jnp.mod(self.s.now - self.rows["delays"], history.shape[0])
-            out[n] = history.reshape(-1)[row * history.shape[1] + index]
+            out[n] = self.delayed(self.past[key], index)
         return out
 
     def hit_of(self, end, hits):
         """Whether the spike of one side reaches the edge now, one number per edge."""
         if hits[end] is None:
             return None
-        late = (end == "pre") == self.learner.axonal and self.learner.delay is None
-        if not late:
+        if not self.learner.late(end):
             return hits[end][self.rows[end]]
-        (group, member), history = self.span(end), self.s.new["history"]["spikes"]
+        group, member = self.span(end)
+        return self.delayed(self.s.new["history"]["spikes"], group.source_start + member.start + self.rows[end])
+
+    def delayed(self, history, index):
+        """Entries of a history (depth, n), each as it was when it left for its edge."""
         row = jnp.mod(self.s.now - self.rows["delays"], history.shape[0])
-        start = group.source_start + member.start
-        return history.reshape(-1)[row * history.shape[1] + start + self.rows[end]]
+        return history.reshape(-1)[row * history.shape[1] + index]
 
     def edges(self, edge, hits):
         """(edge variables, inbox) after this step."""
@@ -230,11 +226,8 @@ class Learning:
         if edge_rules.drifts(learner):
             drift = lambda shared, pre, post, edge: edge_rules.drift(learner, shared, pre, post, edge)
             edge = map_cells(drift, n, self.shared, self.seen("pre", False), self.seen("post", False), edge)
-        ties, sent = learner.spec.ties, None
-        steps = ("pre", "post") if ties in ("pre_first", "both") else ("post", "pre")
-        for i, end in enumerate(steps):
-            other = "post" if end == "pre" else "pre"
-            tied = ties == "both" or (i == 1 and ties != "neither")
+        sent = self.old["inbox"]
+        for end, other, tied in learner.passes:
             sees = {end: self.seen(end, False), other: self.seen(other, tied)}
             hit = self.hit_of(end, hits)
             old = edge
@@ -246,7 +239,7 @@ class Learning:
             if end == "pre" and learner.spiking:
                 weight = edge["w"] if learner.spec.deliver == "new" else old["w"]
                 sent = self.send(weight, hit, shared, sees["post"])
-        return edge, sent if sent is not None else self.old["inbox"]
+        return edge, sent
 
     def send(self, w, hit, shared, post):
         """The inboxes with what the spikes deliver."""
@@ -259,7 +252,8 @@ class Learning:
             inbox, place = self.empty(key), rows["post"] + learner.post.start
             if learner.slots == 1 and learner.delay is not None:
                 graph = (amounts[key], rows["indptr"], place)
-                out[key] = ops.event_csr(self.spikes(), *graph, n_post=receiver.n, active=self.spikes("active"))[None]
+                spikes, active = self.hits("pre"), self.hits("pre", "active")
+                out[key] = ops.event_csr(spikes, *graph, n_post=receiver.n, active=active)[None]
                 continue
             if learner.slots > 1:
                 delay = learner.delay if learner.delay is not None else rows["delays"]
@@ -268,25 +262,13 @@ class Learning:
             out[key] = inbox.reshape(-1).at[place].add(amount).reshape(inbox.shape)
         return out
 
-    def spikes(self, kind="spikes"):
-        """Presynaptic spikes that arrive now; None where that is not kept."""
-        history = self.s.new["history"].get(kind)
-        if history is None:
-            return None
-        start = self.learner.source.source_start + self.learner.pre.start
-        return history[jnp.mod(self.s.now - self.learner.pre_delay, history.shape[0])][
-            start : start + self.learner.pre.n
-        ]
-
     def sent_value(self, name):
         """What the sources compute at their spikes, one value per edge."""
         learner, history = self.learner, self.s.new["history"][name]
         start = learner.source.source_start + learner.pre.start
         if learner.pre_delay is None:
-            row = jnp.mod(self.s.now - self.rows["delays"], history.shape[0])
-            return history.reshape(-1)[row * history.shape[1] + start + self.rows["pre"]]
-        row = history[jnp.mod(self.s.now - learner.pre_delay, history.shape[0])]
-        return row[start : start + learner.pre.n][self.rows["pre"]]
+            return self.delayed(history, start + self.rows["pre"])
+        return self.hits("pre", name)[self.rows["pre"]]
 
     def empty(self, key):
         """The inbox that the next step reads from: in a ring, the slot that has been read is cleared."""
@@ -295,6 +277,10 @@ class Learning:
             return jnp.zeros_like(inbox)
         zeros = jnp.zeros((inbox.shape[1],), inbox.dtype)
         return jax.lax.dynamic_update_index_in_dim(inbox, zeros, jnp.mod(self.s.now, inbox.shape[0]), 0)
+
+
+def _row(history, step):
+    return history[0] if history.shape[0] == 1 else history[jnp.mod(step, history.shape[0])]
 
 
 def _stepped(bound, rule, names, env, z, dt):

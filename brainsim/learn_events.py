@@ -10,11 +10,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from . import edge_rules, ops
 from .dependence import dependencies
 from .program import dtype, map_cells
+from .wiring import by_default
 
 
 def possible(s, learner) -> bool:
@@ -22,13 +22,8 @@ def possible(s, learner) -> bool:
     if "ids" not in s.old["history"]:
         return False
     if learner.delay is None:
-        return learner.axonal and not rests(learner)
-    return not rests(learner) or "rest" in s.old["plastic"][learner.tag]
-
-
-def rests(learner) -> bool:
-    """Whether edges change between the spikes of their cells."""
-    return edge_rules.drifts(learner)
+        return learner.axonal and not edge_rules.drifts(learner)
+    return not edge_rules.drifts(learner) or "rest" in s.old["plastic"][learner.tag]
 
 
 def linear(learner) -> bool:
@@ -37,14 +32,13 @@ def linear(learner) -> bool:
         return False  # what a weight gains depends on where it is
     for rule in learner.rules:
         cls = rule.cls
-        own = {n for n in rule.states("edge")}
+        own = set(rule.states("edge"))
         shared = {*rule.states("projection"), *cls.__inputs__, "t", "dt"}
-        values = cls.__bind__(dict.fromkeys(cls.__params__, np.float32(1.0)))
         for method in [*("d" + n for n in own if rule.has("d" + n)), *(["dw"] if rule.has("dw") else [])]:
             asked = cls.__methods__[method]
             if not set(asked) <= own | shared:
                 return False
-            if not _homogeneous(lambda v, values=values, method=method: values.call(method, v), asked, own):
+            if not _homogeneous(lambda v, cls=cls, method=method: by_default(cls).call(method, v), asked, own):
                 return False
     return True
 
@@ -68,7 +62,7 @@ def _homogeneous(function, asked, own):
 def explained(learner) -> str:
     """How a plastic projection runs, in a line."""
     names = " and ".join(rule.cls.__name__ for rule in learner.rules)
-    if not rests(learner):
+    if not edge_rules.drifts(learner):
         how = "edges of cells that spike; nothing moves between their spikes"
     elif linear(learner) and learner.delay is not None:
         how = "edges of cells that spike; between their spikes the edges rest, by propagators kept at the cells"
@@ -116,7 +110,7 @@ def enter(program, state, busy):
         return state
     plastic = dict(state["plastic"])
     for learner in program.learners:
-        if not rests(learner) or learner.tag in busy or learner.delay is None or not linear(learner):
+        if not edge_rules.drifts(learner) or learner.tag in busy or learner.delay is None or not linear(learner):
             continue
         rest = {end: _identity(learner, m.n) for end, m in (("pre", learner.pre), ("post", learner.post))}
         plastic[learner.tag] = {**plastic[learner.tag], "rest": rest}
@@ -213,14 +207,11 @@ def edges(step, edge, hits):
         once = _one_step(learner, step.shared)
         size = {"pre": learner.pre.n, "post": learner.post.n}
         rest = {end: _continued(learner, size[end], rest[end], once) for end in rest}
-    ties, inbox = learner.spec.ties, step.old["inbox"]
-    order = ("pre", "post") if ties in ("pre_first", "both") else ("post", "pre")
-    for i, end in enumerate(order):
-        other = "post" if end == "pre" else "pre"
+    inbox = step.old["inbox"]
+    for end, other, tied in learner.passes:
         sends = end == "pre" and learner.spiking
         if not edge_rules.acts(learner, f"on_{end}") and not sends:
             continue
-        tied = ties == "both" or (i == 1 and ties != "neither")
         near, across = _values(step, end, False), _values(step, other, tied)
         if rest is not None:
             near["rest"], across["rest"] = rest[end], rest[other]
@@ -234,7 +225,7 @@ def edges(step, edge, hits):
 def _values(step, end, tied):
     """Variables of one side, before or after the spikes at this time; histories where each edge has its own delay."""
     side = dict((step.after if tied else step.before)[end])
-    if step.learner.delay is None and end == "pre":
+    if step.learner.late(end):
         side.update({k: step.past.get(f"after/{k}" if tied and "/" in k else k, x) for k, x in side.items()})
     return side
 
@@ -292,16 +283,12 @@ def _visited(learner, end, sends, shared, near, across, edge):
 
 
 def _values_sent(step):
-    """What the sources compute at their spikes, one value per cell."""
+    """What the sources compute at their spikes: one value per cell, or its history where each edge has a delay."""
     learner, history = step.learner, step.s.new["history"]
-    start, out = learner.source.source_start + learner.pre.start, {}
-    for key, name in learner.sends.items():
-        if name != "spikes" and learner.delay is None:
-            out[f"sent/{key}"] = history[name][:, start : start + learner.pre.n]
-        elif name != "spikes":
-            row = history[name][jnp.mod(step.s.now - learner.pre_delay, history[name].shape[0])]
-            out[f"sent/{key}"] = row[start : start + learner.pre.n]
-    return out
+    first = learner.source.source_start + learner.pre.start
+    late = lambda name: history[name][:, first : first + learner.pre.n]
+    named = {key: name for key, name in learner.sends.items() if name != "spikes"}
+    return {f"sent/{key}": late(name) if learner.late("pre") else step.hits("pre", name) for key, name in named.items()}
 
 
 def _slot(step):

@@ -9,9 +9,10 @@ from .delivery import Steps, every, place_of, span
 from .dependence import dependencies
 from .errors import CompileError
 from .grid import to_steps
-from .layout import Group, Member
+from .layout import Group, Member, owner_leaves
 from .plastic import Plastic
-from .wiring import needs_edges
+from .structure import index_arrays
+from .wiring import by_default, needs_edges
 
 
 @dataclass(eq=False)
@@ -71,6 +72,17 @@ class Learner:
         return 1 if self.axonal else self.longest + 1
 
     @property
+    def passes(self):
+        """(end that spikes, other end, whether its values are those after its own spikes of this time), in order."""
+        ties = self.spec.ties
+        order = ("pre", "post") if ties in ("pre_first", "both") else ("post", "pre")
+        return [(order[i], order[1 - i], ties == "both" or (i == 1 and ties != "neither")) for i in (0, 1)]
+
+    def late(self, end):
+        """Whether spikes and values of this end reach every edge after a delay of its own."""
+        return self.delay is None and (end == "pre") == self.axonal
+
+    @property
     def spiking(self):
         """Whether its spikes move anything at the target."""
         return bool(self.deposits)
@@ -85,20 +97,15 @@ class Learner:
 
 def learners(net, layout, receivers, steps, sends, dt) -> list[Learner]:
     """Every plastic projection of a network, in the order of definition."""
-    first: dict[int, str] = {}
-    made = []
-    for p in net.projections.values():
-        if p.plastic is None:
-            continue
+    plastic, made = [p for p in net.projections.values() if p.plastic is not None], []
+    leaf, params, alias = owner_leaves([(p.name, rule, {}) for p in plastic for rule in p.plastic.rules])
+    layout.params.update(params)
+    layout.alias.update(alias)
+    for p in plastic:
         rules = []
-        for rule in p.plastic.rules:
-            owner = first.setdefault(id(rule), p.name)
-            for key in type(rule).__params__:
-                layout.params.setdefault(f"{owner}.{key}", np.asarray(getattr(rule, key), float))
-                if owner != p.name:
-                    layout.alias[f"{p.name}.{key}"] = f"{owner}.{key}"
-            _check_increments(p.name, type(rule))
-            rules.append(Rule(type(rule), {k: f"{owner}.{k}" for k in type(rule).__params__}))
+        for cls in map(type, p.plastic.rules):
+            _check_increments(p.name, cls)
+            rules.append(Rule(cls, {k: leaf[p.name, k] for k in cls.__params__}))
         d = steps[p.name]
         learner = Learner(
             len(made),
@@ -145,8 +152,7 @@ def _check_increments(name, cls):
         if not mine:
             continue
         asked = cls.__methods__[event]
-        values = cls.__bind__({k: np.float32(np.mean(s.default)) for k, s in cls.__params__.items()})
-        reached = dependencies(lambda v, values=values, event=event: values.call(event, v), asked)
+        reached = dependencies(lambda v, event=event: by_default(cls).call(event, v), asked)
         states = cls.__states__
         for key in mine:
             for a in sorted(reached[key]):
@@ -182,11 +188,3 @@ def topology(learner, projection, steps) -> dict:
         made["pieces"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         made["sources"] = made["sources"] + delays[order] * np.int32(edges.n_pre)
     return made
-
-
-def index_arrays(pre, post, n_pre, n_post) -> dict:
-    """Row and column pointers of edges that are sorted by (pre, post)."""
-    order = np.argsort(post, kind="stable").astype(np.int32)
-    ends = lambda cells, n: np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n))]).astype(np.int32)
-    made = {"indptr": ends(pre, n_pre), "pre": pre.astype(np.int32), "post": post.astype(np.int32)}
-    return {**made, "columns": ends(post, n_post), "sources": made["pre"][order], "order": order}

@@ -245,8 +245,9 @@ class Simulation:
         ready = self._prepared(params)
         state = self._begin(params, drives, state, self._start)
         state = history.enter(self.program, state, history.counter(ready, state))
-        busy = learn_events.busy(self.program, self.feeds, drives) if "ids" in state["history"] else None
-        state = learn_events.enter(self.program, state, busy)
+        if self.program.learners:
+            busy = learn_events.busy(self.program, self.feeds, drives) if "ids" in state["history"] else None
+            state = learn_events.enter(self.program, state, busy)
         if not bool(finite(state)):
             raise NonFiniteError(f"{which_is_not(self.program, state)} before the run: initial values must be finite")
         check_memory(self.recorders, n, stream is not None)
@@ -268,8 +269,9 @@ class Simulation:
                     kept.append(self._part(buffers, first, done, steps))
                     # last, so that Ctrl-C in the middle leaves the state that belongs to what was kept
                     sums, state, done = self._sums(buffers), after, done + steps
-                    if structure.intervals(self.program):
-                        state = structure.apply(self.program, learn_events.awake(self.program, self.topology, state))
+                    if structure.is_due(self.program, first + done):
+                        state = learn_events.awake(self.program, self.topology, state)
+                        state = structure.apply(self.program, state, first + done)
                         state = learn_events.enter(self.program, state, busy)
                     bar.update(done * self.dt)
             except KeyboardInterrupt:
@@ -285,7 +287,9 @@ class Simulation:
                 "complete": complete,
             }
             whole = kept.finish(meta, summaries) or self._part(self.chunk.buffers(), first, 0, 0)
-        state = history.leave(self.program, learn_events.awake(self.program, self.topology, state))
+        if self.program.learners:
+            state = learn_events.awake(self.program, self.topology, state)
+        state = history.leave(self.program, state)
         return replace(whole, summaries=summaries, state=state, meta={**whole.meta, **meta})
 
     def _prepared(self, params):

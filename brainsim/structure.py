@@ -58,6 +58,14 @@ def rewiring(every, *, below=None, fraction=None, weight=0.0, keep="projection")
     return Rewiring(every, below, fraction, float(weight), keep)
 
 
+def index_arrays(pre, post, n_pre, n_post) -> dict:
+    """Row and column pointers of edges that are sorted by (pre, post)."""
+    order = np.argsort(post, kind="stable").astype(np.int32)
+    ends = lambda cells, n: np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n))]).astype(np.int32)
+    made = {"indptr": ends(pre, n_pre), "pre": pre.astype(np.int32), "post": post.astype(np.int32)}
+    return {**made, "columns": ends(post, n_post), "sources": made["pre"][order], "order": order}
+
+
 def placed(program, topology, state) -> dict:
     """The initial state with the edges that rewire, and what their variables start with."""
     plastic = dict(state["plastic"])
@@ -73,7 +81,7 @@ def placed(program, topology, state) -> dict:
 
 
 def due(program, step: int) -> int:
-    """Steps from `step` until a projection rewires; a large number if none does."""
+    """Steps from `step` until a projection rewires next; a large number if none does."""
     return min((n - step % n for n in intervals(program).values()), default=2**31)
 
 
@@ -83,9 +91,14 @@ def intervals(program) -> dict:
     return {tag: round(ms / program.dt) for tag, ms in every.items()}
 
 
-def apply(program, state):
+def is_due(program, step: int) -> bool:
+    """Whether a projection rewires at this step."""
+    return any(step % n == 0 for n in intervals(program).values())
+
+
+def apply(program, state, step: int):
     """The state after the rewirings that are due at its step; edges must be awake (`learn_events.awake`)."""
-    step, plastic, strides = int(state["step"]), dict(state["plastic"]), intervals(program)
+    plastic, strides = dict(state["plastic"]), intervals(program)
     for learner in program.learners:
         if learner.tag in strides and step % strides[learner.tag] == 0:
             plastic[learner.tag] = rewired(program, learner, plastic[learner.tag], step)
@@ -111,8 +124,6 @@ def rewired(program, learner, state, step) -> dict:
         for n in rule.states("edge"):
             mine[n] = move(mine[n], state["fresh"][f"{k}/{n}"])
         rules[str(k)] = mine
-    from .learning import index_arrays
-
     made = index_arrays(pre[order], post[order], learner.pre.n, learner.post.n)
     made = {k: jnp.asarray(x) for k, x in made.items()}
     return {**state, "w": move(state["w"], how.weight), "rules": rules, "rows": made}

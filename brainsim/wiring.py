@@ -57,16 +57,17 @@ def senders(layout, events):
     return sent, sends
 
 
-def _default(cls):
+def by_default(cls):
+    """A model with the default values of its parameters, unchecked."""
     return cls.__bind__({k: np.float32(np.mean(s.default)) for k, s in cls.__params__.items()})
 
 
 def _increment_sources(cls, asked):
-    return dependencies(lambda values: cls.call(_default(cls), "on_pre", values), asked)
+    return dependencies(lambda values: cls.call(by_default(cls), "on_pre", values), asked)
 
 
 def _check_proportional(cls, key, asked):
-    at = lambda w: float(cls.call(_default(cls), "on_pre", {**dict.fromkeys(asked, 0.37), "w": w})[key])
+    at = lambda w: float(cls.call(by_default(cls), "on_pre", {**dict.fromkeys(asked, 0.37), "w": w})[key])
     if at(0.0) != 0.0 or abs(at(2.0) - 2.0 * at(1.0)) > 1e-5 * abs(at(1.0)):
         raise CompileError(
             f"{cls.__name__}.on_pre: {key!r} depends on states of the source and not in proportion to w; "
@@ -159,7 +160,7 @@ def split_outputs(program):
     """Outputs that no state reaches are summed once per run."""
     for i, c in enumerate(program.couplings):
         cls, asked = c.terminal.synapse, c.terminal.synapse.__methods__["output"]
-        reached = dependencies(lambda values, cls=cls: cls.call(_default(cls), "output", values), asked)
+        reached = dependencies(lambda values, cls=cls: cls.call(by_default(cls), "output", values), asked)
         moving = tuple(k for k in cls.__outputs__ if reached[k] or c.learner)
         fixed = tuple(k for k in cls.__outputs__ if k not in moving)
         program.couplings[i] = replace(c, moving=moving, fixed=fixed)
