@@ -34,7 +34,8 @@ _HOME = {
     "spatial": ["gaussian", "exponential_decay"],
     "weight_bounds": ["hard", "soft", "multiplicative", "unbounded"],
     "structure": ["rewiring"],
-    "drive": ["constant", "step", "ramp", "sine", "array", "ou_noise"],
+    "drive": ["constant", "step", "ramp", "sine"],
+    "signals": ["array", "ou_noise", "nudge"],
     "events": ["poisson", "spike_train", "spike_trains"],
     "record": ["spikes", "trace", "mean"],
     "surrogate": ["Surrogate"],
@@ -45,12 +46,22 @@ _HOME = {
     "tables": ["explain"],
     "dimensions": ["check_units"],
     "functions": ["exp", "exprel", "sigmoid"],
-    "chance": ["uniform_of", "normal_of"],
+    "chance": ["uniform_of", "normal_of", "binomial_of", "fold_of", "jax_key"],
     "settings": ["enable_x64", "enable_cache"],
+    "adjoint": ["BPTT", "Forward", "EProp", "SLTT", "DRTRL", "ESDRTRL", "Feedback"],
+    "learnable_delays": ["learnable_delay", "round_delays"],
+    "fitting.space": ["Space"],
+    "fitting.transforms": ["bounded", "positive", "negative", "fraction", "free", "simplex", "tied"],
+    "fitting.fit": ["fit"],
+    "fitting.objective": ["Objective"],
+    "fitting.methods": ["LevenbergMarquardt"],
+    "fitting.result": ["FitResult"],
+    "fitting.posterior": ["nuts", "simulated_pairs"],
     "about": ["info", "cite"],
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = ("units", "plot", "ops", "models", "errors", "statistics", "surrogate", "functions")
+_MODULES = {name: name for name in ("units", "plot", "ops", "models", "errors", "statistics", "surrogate", "functions")}
+_MODULES |= {"losses": "fitting.losses", "online": "fitting.online"}
 
 __all__ = [
     "Neuron",
@@ -77,7 +88,7 @@ def __getattr__(name) -> Any:
         globals()[name] = value
         return value
     if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{_MODULES[name]}")
     from .errors import unknown
 
     raise AttributeError(f"brainsim: {unknown('name', name, __all__)}")

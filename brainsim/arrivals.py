@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import cell, ops, procedural_calls
+from . import cell, edge_events, ops, procedural_calls, transmission
 from . import history as past
 from .cell_step import arrive
-from .coupling import sum_on_targets
-from .environment import edge_environment, outputs
+from .environment import outputs
 from .learn import arrivals
 from .ops.fused import View
 from .program import dtype, map_cells
@@ -35,6 +34,9 @@ def deliver(s):
             if r in reached[b.tag]:
                 scales = s.ready["weights"][b.tag].get("scale", {})
                 terms.append((View(sums[b.tag], r.start), scales.get(k)))
+        route = s.ready.get("route")
+        if route is not None and route.added is not None and terms:
+            terms.append((View(route.added, r.start), None))
         for term in terms:
             _add_term(s, r, term)
     for learner in program.learners:
@@ -69,7 +71,7 @@ def _other_arrivals(s):
     for name, _, key, place in (x for x in ports if x[3].cells is None):
         arrived = _add_events(arrived, place, s.values[name], s.ready["drive_weights"][name][key])
     for block in program.edge_blocks:
-        arrived = _edge_events(s, block, arrived)
+        arrived = edge_events.arrive(s, block, arrived)
     return arrived
 
 
@@ -139,17 +141,20 @@ def _from_vector(s, bundle, weights, ring):
         sent, active = by_part(sent), None if active is None else by_part(active)
     if ring is None and s.program.narrow:
         sent = sent.astype(dtype())  # sums have the dtype of the wider factor, and are not to be rounded to bfloat16
-    graph = (sent, weights, indptr, rows["indices"])
-    if ring is None:
-        return ops.event_csr(*graph, n_post=s.program.n_receive, active=active)
-    return ops.ring_deliver(ring, *graph, rows.get("delays"), s.now, active=active)
+    rest = (indptr, rows["indices"], None if ring is None else _delays(s, bundle), s.now, active)
+    return transmission.deliver(s, bundle, sent, weights, ring, rest)
+
+
+def _delays(s, bundle):
+    """Steps of every entry where they are not packed: made from parameters, or known when compiled."""
+    return s.ready["delays"].get(bundle.tag, s.topology[bundle.tag].get("delays"))
 
 
 def _from_list(s, bundle, weights, ring):
     """Delivery from the list of the cells that fired."""
     rows, history = s.topology[bundle.tag], s.old["history"]
     into = jnp.zeros((1, s.program.n_receive), dtype()) if ring is None else ring
-    graph = (rows["parts"], rows["indptr"], rows["indices"], rows.get("delays"), s.now)
+    graph = (rows["parts"], rows["indptr"], rows["indices"], _delays(s, bundle), s.now)
     into = ops.deliver_list(
         into,
         history["ids"],
@@ -160,36 +165,6 @@ def _from_list(s, bundle, weights, ring):
         row=s.now - 1 - (bundle.delay or 0),
     )
     return into[0] if ring is None else into
-
-
-def _edge_events(s, block, arrived):
-    """on_pre of synapses with variables on edges: increments of edge states, and what reaches the target."""
-    if "on_pre" not in block.synapse.__methods__:
-        return arrived
-    rows = s.topology[block.tag]
-    if block.delay is None:
-        history = s.old["history"]["spikes"]
-        row = jnp.mod(s.now - 1 - rows["delays"], history.shape[0])
-        hit = history.reshape(-1)[row * history.shape[1] + rows["source"]]
-    else:
-        hit = _sent(s, "spikes", block.delay)[rows["source"]]
-    env = edge_environment(s, block, s.z)
-    env.update(t=s.time(), dt=jnp.asarray(s.program.dt, dtype()))
-    one = lambda values, bound: block.synapse.__bind__(bound).call("on_pre", values)
-    increments = map_cells(one, rows["post"].shape[0], env, s.ready["bound"][block.tag])
-    for key, amount in increments.items():
-        if key in block.states:
-            s.edges[block.tag][key] = s.edges[block.tag][key] + _where_hit(hit, amount)
-        elif key in block.deposits:
-            total = sum_on_targets(_where_hit(hit, amount), rows)
-            start = block.deposits[key]
-            arrived = arrived.at[start : start + block.group.n].add(total)
-    return arrived
-
-
-def _where_hit(hit, amount):
-    """hit * amount, where an amount that is not finite does not matter without a spike: 0 * inf would be nan."""
-    return hit * jnp.where((hit != 0) | jnp.isfinite(amount), amount, 0.0)
 
 
 def remember(s, spikes):
@@ -238,4 +213,4 @@ def _at_spikes(s, terminal, spikes):
         return {k: jnp.asarray(v, dtype()) for k, v in made.items()}
 
     made = map_cells(one, g.n, s.z[g.index], s.ready["bound"][terminal.tag])
-    return {k: _where_hit(spikes[g.index], v) for k, v in made.items()}
+    return {k: edge_events.where_hit(spikes[g.index], v) for k, v in made.items()}

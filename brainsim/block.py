@@ -21,7 +21,7 @@ from .windows import BLOCK, write_block
 def may_be_blocks(program) -> bool:
     """Whether steps of this network interact through delayed couplings alone: nothing spikes, is driven by events,
     lives on edges, or acts without delay. The methods of the groups are asked later, by `makes_blocks`."""
-    others = (program.receivers, program.edge_blocks, program.procedural, program.drives, program.sent)
+    others = (program.receivers, program.edge_blocks, program.procedural, program.drives, program.sent, program.lags)
     spiking = any("spike" in g.model.__methods__ for g in program.groups)
     moving = [c for c in program.couplings if c.moving]
     # what is computed from the time may be rounded in another way

@@ -29,7 +29,8 @@ def integrate_and_fire(program, g, z, parts, env, bound, xi, table, old):
     if program.methods[g.index] in integrate.EXPLICIT:
         moved = _stages(program, g, start, env, bound, xi)
         return fire(program, g, start, clamp(g, start, moved, held), parts, env, bound, old)
-    linear = {k: start[k] for k in start if f"{k}<{k}" in table.get("free", {})}
+    nudged = any(k.startswith("nudge/") for k in env)  # the tables do not know of it
+    linear = {k: start[k] for k in start if f"{k}<{k}" in table.get("free", {}) and not nudged}
     dt = jnp.asarray(program.dt, dtype())
     f = lambda z: cell.derivative(program, g, z, env, bound)
     moved = integrate.exponential_euler(f, start, dt, cell.diffusion(program, g, start, env, bound), xi, skip=linear)
@@ -107,7 +108,7 @@ def fire(program, g, start, z, parts, env, bound, old, key=None):
         out["z"] = {
             **z,
             **{
-                k: blend(fired, z[k], jnp.asarray(v, dtype()), program.surrogate, program.smooth)
+                k: blend(fired, z[k], jnp.asarray(v, dtype()), program.surrogate, program.smooth, k)
                 for k, v in changed.items()
             },
         }

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import learnable_delays
 from .declare import Param, check_bounds
 from .errors import CompileError, ParameterError, UnknownNameError, unknown
 from .memory import free_memory, in_words
@@ -53,6 +54,7 @@ def bound_specs(net, program: Program, params) -> dict:
         if is_procedural(p):
             out.update(specs(p))
             continue
+        out.update(learnable_delays.specs(p))
         out[f"{p.name}.weight"] = (type(p.synapse).__weight__ or Param(0.0), {np.shape(p.weight_values)})
         for key, spec in p.source.parameters.items() if p.source is not None else ():
             out[f"{p.name}.{key}"] = (spec, {(), (len(p.post),)})
@@ -100,7 +102,10 @@ def _no_parameter(program, known, name) -> str:
     if name in program.derived:
         return f"{name!r} is derived from other parameters by net.derive; set those"
     if str(name).endswith(".delay"):
-        return f"{name!r} is compiled into whole steps and cannot change between runs; connect with another delay="
+        return (
+            f"{name!r} is compiled into whole steps and cannot change between runs; connect with another delay=, or "
+            f"with delay=bs.learnable_delay(...), which makes it a parameter"
+        )
     return unknown("parameter", name, known)
 
 

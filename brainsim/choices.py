@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from . import history, learn_events, procedural_calls
+from . import history, learn_events, learnable_delays, procedural_calls
 from .beginning import initial_state
 from .drive import Drive
 from .events import Poisson, SpikeTrains
@@ -43,7 +43,11 @@ def explain(program: Program, topology, params, laid, trials=()) -> Explanation:
         lines += [_coupling(program, topology, c) for c in program.couplings]
     if program.edge_blocks:
         lines += ["", "equations on edges"]
-        lines += [f"  {e.projection}: {e.n_edges} edges, one loop over them" for e in program.edge_blocks]
+        how = {True: "those of cells that have spiked", False: "one loop over them"}
+        for e in program.edge_blocks:
+            lags = program.lags.get(e.projection)
+            delays = "" if lags is None else f"; {learnable_delays.explained(lags)}"
+            lines.append(f"  {e.projection}: {e.n_edges} edges, {how[e.rests]}{delays}")
     lines += ["", "plasticity", *map(learn_events.explained, program.learners)] if program.learners else []
     drives = [*_drives(program), *_noise(program), *_inputs(program)]
     lines += ["", "drives and noise", *drives] if drives else []
@@ -59,12 +63,15 @@ def _bundle(program, b):
     if b.delay is not None:
         when = f"after {b.delay * program.dt:g} ms, read from the history of the sources" if b.delay else "at once"
     else:
-        when = f"one delay per edge, a ring of {b.slots} steps, {'packed words' if b.packed else 'delays apart'}"
+        learnable = dict.fromkeys(learnable_delays.explained(p.steps) for p in b.parts if b.kernel)
+        delays = " and ".join(learnable) or "one delay per edge"
+        when = f"{delays}, a ring of {b.slots} steps, {'packed words' if b.packed else 'delays apart'}"
     rows = (
         "one row per source" if b.merged else "rows in parts, one per source and projection: weights are not permuted"
     )
     narrow = ", in bfloat16" * program.narrow
-    weights = f"one weight per edge{narrow}" if b.per_edge else "weights per projection, applied to the sums"
+    entry = "entry" if b.kernel else "edge"
+    weights = f"one weight per {entry}{narrow}" if b.per_edge else "weights per projection, applied to the sums"
     return [
         f"  {names}",
         f"    sends {sent}; {when}; {_form(program, b)}",
@@ -107,6 +114,10 @@ def _coupling(program, topology, c):
         return f"  {c.projection}: {edges} edges, summed once per run: what is sent never changes"
     if c.delay == 0:
         return f"  {c.projection}: {edges} edges, no delay, summed at every stage"
+    if c.projection in program.lags:
+        lags = program.lags[c.projection]
+        about = learnable_delays.explained(lags)
+        return f"  {c.projection}: {edges // lags.entries} edges, {about}; {edges} entries, summed in every step"
     if program.window == 1:
         return f"  {c.projection}: {edges} edges, delayed, summed in every step: delays are too short for windows"
     parts = [topology[c.tag][k]["indices"].shape[0] for k in (*(f"far{i}" for i in range(len(program.levels))), "near")]

@@ -1,15 +1,16 @@
 """Network -> Program (static) + params (floats by name) + topology (int arrays)."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from . import integrate, learning, procedural_calls
+from . import edge_events, integrate, learnable_delays, learning, procedural_calls
 from .block import may_be_blocks
 from .checks import check_size
 from .coupling import target_rows
+from .delay_kernels import Lags, lags_of
 from .delivery import check_memory, delay_steps, every, place_of, plan, receivers_of, span
 from .design import Design
 from .drawing import for_chunks, values_range
@@ -80,10 +81,65 @@ def build(
     steps = delays_in_steps(net, dt, strict)
     projections = [p for p in net.projections.values() if p.source is None]
     on_edges = {p.name for p in projections if needs_edges(type(p.synapse))}
-    events = [p for p in projections if "on_pre" in type(p.synapse).__methods__ and p.name not in on_edges]
+    sent = _sent(net, layout, [p for p in projections if p.name not in on_edges], steps, dt, design)
+    params = {k: np.asarray(v, float) for k, v in layout.params.items()}
+    weights = _weight_leaves(net, params, _lay_weights(layout, dt, sent.bundles, narrow, design))
+    program = Program(
+        layout,
+        dt,
+        net.seed,
+        {},
+        sent.receivers,
+        sent.bundles,
+        couplings(layout, projections, steps, on_edges),
+        edge_blocks(layout, [p for p in projections if p.name in on_edges], sent.receivers, steps),
+        _ports(net, layout, sent.receivers, steps, params),
+        1,
+        {},
+        sent.senders,
+        surrogate,
+        smooth,
+        dict(net.derived),
+        _initial_leaves(net, params),
+        weights,
+        procedural=sent.calls,
+        learners=sent.learners,
+        narrow=narrow,
+        threads=design.threads,
+        lags={name: d for name, d in steps.items() if isinstance(d, Lags)},
+    )
+    for each in (*program.couplings, *program.edge_blocks):
+        each.learner = next((x.tag for x in sent.learners if x.projection == each.projection), None)
+    split_outputs(program)
+    by_name = {p.name: p for p in projections}
+    by_spikes = any(b.listed for b in sent.bundles) or sent.learners or any(e.rests for e in program.edge_blocks)
+    program.lists = bool(by_spikes) and not smooth
+    program.levels = choose_levels(program.couplings, by_name, steps, may_be_blocks(program), design.levels)
+    topology = {**_topology(program, by_name, steps), **procedural_calls.topology(program)}
+    topology.update({x.tag: learning.topology(x, by_name[x.projection], steps[x.projection]) for x in sent.learners})
+    _buffers(program, topology, steps, net)
+    choose_methods(program, method)
+    warn_if_unstable(program, params)
+    _check_derived(program, params)
+    return program, topology, params
+
+
+class _Sent(NamedTuple):
+    """Who takes what spikes bring, and the calls that bring it: stored edges, edges that learn, procedural ones."""
+
+    receivers: list
+    senders: dict
+    bundles: list
+    learners: list
+    calls: list
+
+
+def _sent(net, layout, projections, steps, dt, design) -> _Sent:
+    """Plan the delivery of spikes; `projections` are those without equations on edges."""
+    events = [p for p in projections if "on_pre" in type(p.synapse).__methods__]
     on_spikes = [p for p in net.projections.values() if "on_pre" in type(p.synapse).__methods__]
     receivers = receivers_of(layout, [p for p in on_spikes if not _drives_few(p, layout.where[p.post.name][1])])
-    sent, sends = senders(layout, events)
+    made, sends = senders(layout, events)
     with_parts = [p for p in events if sends[p.name]]
     fixed = [p for p in with_parts if not is_procedural(p) and p.plastic is None]
     bundles = plan(layout, fixed, receivers, sends, steps)
@@ -91,45 +147,7 @@ def build(
     calls = procedural_calls.plan(layout, [p for p in with_parts if is_procedural(p)], receivers, sends, steps, dt)
     for b in bundles:
         choose(b, sum(r.n for r in receivers), design, np.dtype(dtype()).itemsize)
-    params = {k: np.asarray(v, float) for k, v in layout.params.items()}
-    weights = _weight_leaves(net, params, _lay_weights(layout, dt, bundles, narrow, design))
-    initial = _initial_leaves(net, params)
-    program = Program(
-        layout,
-        dt,
-        net.seed,
-        {},
-        receivers,
-        bundles,
-        couplings(layout, projections, steps, on_edges),
-        edge_blocks(layout, [p for p in projections if p.name in on_edges], receivers, steps),
-        _ports(net, layout, receivers, steps, params),
-        1,
-        {},
-        sent,
-        surrogate,
-        smooth,
-        dict(net.derived),
-        initial,
-        weights,
-        procedural=calls,
-        learners=learn,
-        narrow=narrow,
-        threads=design.threads,
-    )
-    for each in (*program.couplings, *program.edge_blocks):
-        each.learner = next((x.tag for x in learn if x.projection == each.projection), None)
-    split_outputs(program)
-    by_name = {p.name: p for p in projections}
-    program.lists = (any(b.listed for b in bundles) or bool(learn)) and not smooth
-    program.levels = choose_levels(program.couplings, by_name, steps, may_be_blocks(program), design.levels)
-    topology = {**_topology(program, by_name, steps), **procedural_calls.topology(program)}
-    topology.update({x.tag: learning.topology(x, by_name[x.projection], steps[x.projection]) for x in learn})
-    _buffers(program, topology, steps, net)
-    choose_methods(program, method)
-    warn_if_unstable(program, params)
-    _check_derived(program, params)
-    return program, topology, params
+    return _Sent(receivers, made, bundles, learn, calls)
 
 
 def _check(net, dt, method):
@@ -169,10 +187,12 @@ def delays_in_steps(net, dt, strict) -> dict:
     """Delays of every projection by name, int or `Steps`; warns of those off the grid."""
     off = []
     report = lambda name, count, shift, strict: off.append((name, count, shift))
-    steps = {p.name: delay_steps(p, dt, strict, report) for p in net.projections.values() if not is_procedural(p)}
+    steps = {}
     for p in net.projections.values():
         if is_procedural(p):
             steps[p.name] = procedural_calls.delay_steps(p, dt, strict, report)
+        else:
+            steps[p.name] = delay_steps(p, dt, strict, report) if p.learnable is None else lags_of(p, dt)
     if off:
         where = ", ".join(f"{name} ({count})" for name, count, _ in off)
         text = f"delays off the grid of dt = {dt:g} ms: {where}; largest shift {max(s for *_, s in off):.3g} ms"
@@ -192,7 +212,7 @@ def _lay_weights(layout, dt, bundles, narrow, design):
     views = {}
     for b in bundles:
         alone = narrow and b.per_edge and len(b.parts) == 1 and b.n_edges > design.permuted
-        if (b.merged and not alone) or b.sends != "spikes":
+        if (b.merged and not alone) or b.sends != "spikes" or b.kernel:
             continue
         if narrow and not keeps_weights(layout, dt, b):
             continue  # what arrives is to be rounded once
@@ -211,6 +231,7 @@ def _weight_leaves(net, params, views):
             params.update(leaves(p))
             continue
         params[f"{p.name}.weight"] = _whole(p.weight_values, p.n_edges, views.get(p.name))
+        params.update(learnable_delays.leaves(p))
         if p.source is not None:
             values = {k: getattr(p.source, k) for k in p.source.parameters}
             params.update(
@@ -273,17 +294,18 @@ def _topology(program, projections, steps):
     for b in program.bundles:
         made[b.tag] = pack(b, layout.n_sources, program.n_receive)
     for c in program.couplings:
-        p = projections[c.projection]
+        p, lags = projections[c.projection], program.lags.get(c.projection)
+        edges = p.edges if lags is None else p.edges.repeated(lags.entries)
         made[c.tag] = target_rows(
-            p.edges.pre,
-            p.edges.post,
+            edges.pre,
+            edges.post,
             c.slot.group.n,
             layout.where[p.pre.name][1].start,
             layout.where[p.post.name][1].start,
             every(steps[p.name], p.n_edges) if c.delay != 0 else None,
             c.symmetric,
         )
-        if program.levels and c.moving and c.delay != 0 and c.learner is None:
+        if program.levels and c.moving and c.delay != 0 and c.learner is None and lags is None:
             made[c.tag].update(split(made[c.tag], program.levels))
     for e in program.edge_blocks:
         p = projections[e.projection]
@@ -294,6 +316,10 @@ def _topology(program, projections, steps):
             made[e.tag]["source"] = (made[e.tag]["pre"] + e.source.source_start).astype(np.int32)
         if e.delay is None:
             made[e.tag]["delays"] = every(steps[p.name], p.n_edges)
+        if e.rests:
+            made[e.tag].update(edge_events.by_source(e, p, steps[e.projection], made[e.tag]))
+        if e.random:
+            made[e.tag]["number"] = np.arange(p.n_edges, dtype=np.int32)
     return made
 
 

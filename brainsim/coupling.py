@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .layout import Group, Slot, Terminal
+from .layout import Group, Member, Slot, Terminal
 
 
 @dataclass(eq=False)
@@ -46,10 +46,17 @@ class EdgeBlock:
     leaves: dict[str, str] = field(default_factory=dict)
     deposits: dict[str, int] = field(default_factory=dict)  # increments made per edge -> first receiver
     learner: str | None = None
+    pre: Member | None = None
+    rests: bool = False  # nothing happens on an edge between its spikes
 
     @property
     def tag(self):
         return f"edges{self.index}"
+
+    @property
+    def random(self):
+        """Whether its edges draw random numbers when a spike arrives."""
+        return "key" in self.synapse.__methods__.get("on_pre", ())
 
     @property
     def states(self):

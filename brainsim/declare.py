@@ -16,6 +16,7 @@ from .errors import DefinitionError, ParameterError, UnknownNameError, unknown
 
 LOCATIONS = ("post", "pre", "edge")
 RESERVED = ("t", "dt", "key")
+RANDOM = {"neuron": ("spike",), "synapse": ("on_pre",), "plasticity rule": ("on_pre", "on_post")}  # may ask for `key`
 
 
 class Declaration:
@@ -253,9 +254,14 @@ def arguments(cls, method) -> tuple[str, ...]:
 
 def returned_keys(cls, method: str) -> tuple[str, ...]:
     """Keys of the dict that a method returns, by a dry call with ones: only names are needed before anything runs."""
-    made = cls.__bind__({k: p.default for k, p in cls.__params__.items()})
-    with np.errstate(all="ignore"):
-        result = getattr(made, method)(**dict.fromkeys(arguments(cls, method), np.float64(1.0)))
+    made, asked = cls.__bind__({k: p.default for k, p in cls.__params__.items()}), arguments(cls, method)
+    if "key" in asked:
+        from .chance import abstract_call
+
+        result = abstract_call(made, method, asked)
+    else:
+        with np.errstate(all="ignore"):
+            result = getattr(made, method)(**dict.fromkeys(asked, np.float64(1.0)))
     if not isinstance(result, dict):
         raise DefinitionError(f"{cls.__name__}.{method} must return a dict of names, got {type(result).__name__}")
     return tuple(result)
@@ -279,6 +285,11 @@ def bind_arguments(cls, method: str, known: set[str]) -> tuple[str, ...]:
         if name in cls.__params__ or name in cls.__consts__:
             raise DefinitionError(
                 f"{cls.__name__}.{method} asks for {name!r}, which is a parameter: read it as self.{name}"
+            )
+        if name == "key" and name not in known:
+            raise DefinitionError(
+                f"{cls.__name__}.{method} asks for 'key', but of a {cls.KIND} only {' and '.join(RANDOM[cls.KIND])} "
+                f"can draw random numbers; draw them there"
             )
         if name not in known:
             raise DefinitionError(

@@ -8,7 +8,8 @@ or one per receiver, applied to the sums outside). `packing.py` lays out their a
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +40,8 @@ class Steps:
     dt: float
     least: int
     most: int
+    entries: ClassVar[int] = 1  # of an operator for every edge; more where delays are learnable (`delay_kernels.py`)
+    kernel: ClassVar[str | None] = None
 
     def between(self, low, high) -> np.ndarray:
         """(high - low,) int32, of the edges low ... high - 1."""
@@ -74,9 +77,19 @@ class Part:
     def name(self):
         return self.projection.name
 
+    @cached_property
+    def edges(self):
+        """Edges as the operator sees them."""
+        return self.projection.edges.repeated(getattr(self.steps, "entries", 1))
+
+    @property
+    def kernel(self):
+        """Of learnable delays, or None."""
+        return getattr(self.steps, "kernel", None)
+
     @property
     def n_edges(self):
-        return self.projection.n_edges
+        return len(self.edges)
 
     @property
     def start(self):
@@ -96,6 +109,7 @@ class Bundle:
     sends: str  # "spikes" or the projection whose `on_pre` computes what is sent
     delay: int | None  # None: one per edge
     per_edge: bool
+    kernel: str | None = None  # of learnable delays
     parts: list[Part] = field(default_factory=list)
     slots: int = 1  # depth of the ring
     merged: bool = True  # one row per source; else one per source and part, in the order of the parts
@@ -159,7 +173,7 @@ def plan(layout, projections, receivers, sends, delays) -> list[Bundle]:
     for p in projections:
         group, member = layout.where[p.pre.name]
         offset, source = layout.where[p.post.name][1].start, group.source_start + member.start
-        per_edge = bool(np.ndim(p.weight_values)) or _varies(p)
+        per_edge = bool(np.ndim(p.weight_values)) or _varies(p) or p.learnable is not None
         for key, send in sends[p.name].items():
             r = place[place_of(layout, p, key)]
             parts.append((send, Part(p, key, r, offset, source, per_edge, delays[p.name])))
@@ -185,7 +199,7 @@ def _varies(projection) -> bool:
 def _assign(bundles, send, part, delay):
     """Put a part into the first call that fits: scalar weights conflict where two meet at one receiver."""
     for b in bundles:
-        if (b.sends, b.delay, b.per_edge) != (send, delay, part.per_edge):
+        if (b.sends, b.delay, b.per_edge, b.kernel) != (send, delay, part.per_edge, part.kernel):
             continue
         clash = any(q.span[0] < part.span[1] and part.span[0] < q.span[1] for q in b.parts)
         if part.per_edge or not clash:
@@ -195,7 +209,7 @@ def _assign(bundles, send, part, delay):
     if not part.per_edge and len(same) >= 2:
         part.per_edge = True
         return _assign(bundles, send, part, delay)
-    bundles.append(Bundle(len(bundles), send, delay, part.per_edge, [part]))
+    bundles.append(Bundle(len(bundles), send, delay, part.per_edge, part.kernel, [part]))
 
 
 def delay_steps(projection, dt, strict, report):

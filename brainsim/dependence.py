@@ -58,3 +58,13 @@ def affine(function, names, others) -> set:
     reached = dependencies(tangent, [*names, *others, *("d:" + n for n in names)])
     forbidden = frozenset([*names, *others])
     return {key for key, sets in reached.items() if not sets & forbidden}
+
+
+def reached(function, x) -> list[bool]:
+    """Which leaves of `function(x)` depend on any leaf of x."""
+    jaxpr = jax.make_jaxpr(function)(x).jaxpr
+    moving = set(jaxpr.invars)
+    for eqn in jaxpr.eqns:
+        if any(v in moving for v in eqn.invars if not isinstance(v, Literal)):
+            moving.update(eqn.outvars)
+    return [not isinstance(v, Literal) and v in moving for v in jaxpr.outvars]

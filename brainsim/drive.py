@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .errors import ParameterError, RunError
-from .grid import to_steps
-from .units import converted, has_unit, measured, to_canonical
+from .units import converted, measured, to_canonical
 
 FOREVER = 2**31 - 1
 
@@ -234,68 +233,6 @@ def turned(step, high, low, real):
     return ((step * high + carried).astype(real) + (step * low).astype(real) * 2.0**-32) * 2.0**-32
 
 
-@drive
-class Array(Drive):
-    values: Any
-    every: float | None = static(None)
-    hold: bool = static(False)
-    units: tuple = static(())
-
-    def check(self, n, dt, first, steps, what):
-        shape = np.shape(self.values)
-        if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != n):
-            raise RunError(f"{what}: values over time have shape {shape}; give (time,) or (time, {n})")
-        if not shape[0]:
-            raise RunError(f"{what}: there are no values over time; give at least one")
-        if not isinstance(self.values, jax.core.Tracer) and not np.isfinite(np.asarray(self.values)).all():
-            bad = np.argwhere(~np.isfinite(np.asarray(self.values)))[0]
-            raise RunError(f"{what}: value {tuple(int(i) for i in bad)} over time is not finite")
-        stride = self._stride(dt)
-        if (first + steps - 1) // stride >= shape[0] and not self.hold:
-            have, need = shape[0] * stride * dt, (first + steps) * dt
-            raise RunError(
-                f"{what}: the values cover {have:g} ms but the run ends at {need:g} ms; give more values, or hold=True "
-                f"to keep the last one"
-            )
-
-    def _stride(self, dt):
-        every = dt if self.every is None else self.every
-        stride, off = to_steps(every, dt)
-        if off or stride < 1:
-            raise RunError(f"array(every={every:g}) is not a multiple of dt = {dt:g} ms; resample the values")
-        return int(stride)
-
-    def value(self, step, dt, n, key, carry):
-        row = jnp.minimum(step // self._stride(dt), np.shape(self.values)[0] - 1)
-        return jax.lax.dynamic_index_in_dim(jnp.asarray(self.values), row, keepdims=False), carry
-
-
-@drive
-class OUNoise(Drive):
-    mean: Any
-    sd: Any
-    tau: Any
-    shared: bool = static(False)
-    units: tuple = static(())
-
-    def check(self, n, dt, first, steps, what):
-        for value in (self.mean, self.sd, self.tau):
-            check_cells(value, n, what)
-
-    def begin(self, n, dtype):
-        return {"x": jnp.zeros((1 if self.shared else n,), dtype), "begun": jnp.zeros((), bool)}
-
-    def value(self, step, dt, n, key, carry):
-        from .ops import random
-
-        xi = random.normal(key, step, 1 if self.shared else n).astype(carry["x"].dtype)
-        ratio = dt / jnp.asarray(self.tau, carry["x"].dtype)
-        # exact update of the stationary process; the first value is drawn from its distribution
-        moved = jnp.exp(-ratio) * carry["x"] + jnp.sqrt(-jnp.expm1(-2.0 * ratio)) * xi
-        x = jnp.where(carry["begun"], moved, xi)
-        return self.mean + self.sd * (x[0] if self.shared else x), {"x": x, "begun": jnp.ones((), bool)}
-
-
 def constant(amplitude) -> Drive:
     """The same value at all times: a number or one per cell.
 
@@ -327,71 +264,3 @@ def sine(amplitude, frequency, phase=0.0, offset=0.0) -> Drive:
     """offset + amplitude sin(2 pi frequency t + phase); frequency in Hz, phase in rad."""
     frequency, phase = clean(frequency, "Hz", "sine frequency"), clean(phase, None, "sine phase")
     return Sine(frequency=frequency, phase=phase, **stated("sine", amplitude=amplitude, offset=offset))
-
-
-def array(values, every=None, hold=False) -> Drive:
-    """Values over time, (time,) or (time, n).
-
-    Args:
-        values: one row per `every` ms (default: per step), piecewise constant.
-        every: sampling interval in ms, a multiple of dt.
-        hold: keep the last value when the run is longer; otherwise a longer run is an error.
-    """
-    units = ()
-    if has_unit(values):
-        values, units = stated("array", values=values).values()
-    values = values if isinstance(values, jax.Array) else np.asarray(values, float)
-    return Array(values, None if every is None else float(clean(every, "ms", "array every")), bool(hold), units)
-
-
-def ou_noise(mean, sd, tau, shared=False) -> Drive:
-    """Ornstein-Uhlenbeck noise, updated exactly; starts in its stationary distribution.
-
-    Args:
-        mean, sd: of the stationary distribution, in the unit of the input.
-        tau: correlation time in ms, > 0.
-        shared: one process for all cells instead of independent ones.
-    """
-    tau = clean(tau, "ms", "ou_noise tau")
-    if not isinstance(tau, jax.core.Tracer) and np.any(np.asarray(tau) <= 0):
-        raise ParameterError(f"ou_noise tau = {np.min(tau):g} ms must be positive")
-    return OUNoise(tau=tau, shared=bool(shared), **stated("ou_noise", {"sd": 0.0}, mean=mean, sd=sd))
-
-
-def as_drive(given, n, steps, unit, what) -> Drive:
-    """What the user gave as an input: a drive, a number, one value per cell, values over time, or a list of drives.
-
-    Args:
-        n: number of cells. steps: of the run. unit: of the input.
-    """
-    if isinstance(given, Drive):
-        return given.in_unit(unit, what)
-    if isinstance(given, list | tuple) and given and any(isinstance(g, Drive) for g in given):
-        return Sum(tuple(as_drive(g, n, steps, unit, what) for g in given))
-    if has_unit(given):
-        given = to_canonical(given, unit, what)
-    shape = np.shape(given)
-    if len(shape) == 2:
-        return Array(given)
-    if len(shape) == 1:
-        if shape[0] == n == steps:
-            raise RunError(
-                f"{what}: {n} values could be one per cell or one per step; say bs.constant(...) or bs.array(...)"
-            )
-        if shape[0] == steps:
-            return Array(given)
-        if shape[0] != n:
-            raise RunError(
-                f"{what}: {shape[0]} values for {n} cells and {steps} steps; give a number, {n} or {steps} values"
-            )
-    if not isinstance(given, jax.core.Tracer):
-        try:
-            values = np.asarray(given, float)
-        except (TypeError, ValueError):
-            values = np.asarray(None)
-        if values.dtype.kind != "f" or given is None:
-            raise RunError(f"{what} is {given!r:.60}; give a number, values over time, or a drive such as bs.step(...)")
-        if not np.isfinite(values).all():
-            raise RunError(f"{what} is not finite; give finite values")
-        given = given if isinstance(given, jax.Array) else values
-    return Constant(given)

@@ -7,6 +7,7 @@ Values come in four dicts: `shared` by all edges, of the `pre` cell, of the `pos
 import jax
 import jax.numpy as jnp
 
+from .chance import edge_key
 from .functions import phi1, phi2
 from .program import dtype
 
@@ -61,13 +62,20 @@ def drift(learner, shared, pre, post, edge) -> dict:
     return {**out, "w": learner.spec.bounds.apply(edge["w"], change)}
 
 
-def event(learner, name, shared, pre, post, edge) -> dict:
-    """Edge variables after one spike; `name` is "on_pre" or "on_post"."""
+def event(learner, name, shared, pre, post, edge, number=None) -> dict:
+    """Edge variables after one spike.
+
+    Args:
+        name: "on_pre" or "on_post".
+        number: of the edge, where a rule draws random numbers.
+    """
     out = dict(edge)
     for k, rule in enumerate(learner.rules):
         if not rule.has(name):
             continue
         env = environment(learner, k, shared, pre, post, {**edge, "w": out["w"]})
+        if rule.random(name):
+            env["key"] = edge_key(*shared[f"random/{k}/{name}"], number)
         changes = bound_rule(learner, k, shared).call(name, env)
         for key, change in changes.items():
             if key == "w":

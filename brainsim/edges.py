@@ -115,6 +115,12 @@ class Edges:
         post = self.post if same else np.asarray(post_ids, np.int32)[self.post]
         return Edges.from_rows(_pointers(degree), post, n_pre, n_post, self.weight, self.delay)
 
+    def repeated(self, times: int) -> "Edges":
+        """Every edge so many times, without weights and delays."""
+        if times == 1:
+            return self
+        return Edges.from_rows(self.indptr * times, np.repeat(self.post, times), self.n_pre, self.n_post)
+
     def __repr__(self):
         more = "".join(f", with {name}" for name in ("weight", "delay") if getattr(self, name) is not None)
         return f"Edges({self.n_pre} -> {self.n_post} cells, {len(self)} edges, {self.duplicates} duplicates{more})"

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from . import cell, windows
 from .coupling import delayed_sums, sum_on_targets, weighted_sums
 from .program import dtype, map_cells
+from .transmission import from_others
 
 
 def couplings(s, z, t):
@@ -19,6 +20,9 @@ def couplings(s, z, t):
         if place is not None and not place[2].startswith("rule/"):
             group, member, key = place
             value = s.values[name]
+            if key.startswith("nudge/"):
+                _nudge(env[group.index], key, group, member, value)
+                continue
             if member.n != group.n:
                 value = jnp.zeros((group.n,), dtype()).at[member.start : member.stop].set(value)
             env[group.index][key] = env[group.index][key] + value
@@ -33,6 +37,13 @@ def couplings(s, z, t):
         if block.on_edges:
             _edge_currents(s, block, z, env)
     return env
+
+
+def _nudge(env, key, group, member, value):
+    """Rate and rate times value for the cells of one population, 0 for the others of its group."""
+    for part, x in zip(("rate", "pull"), value, strict=True):
+        have = env.get(f"{key}/{part}", jnp.zeros((group.n,), dtype()))
+        env[f"{key}/{part}"] = have.at[member.start : member.stop].set(x)
 
 
 def clock(env):
@@ -61,8 +72,11 @@ def _coupling_sums(s, c, z, env, sent):
     if c.delay == 0:
         if (c.terminal.tag, c.moving) not in sent:
             sent[c.terminal.tag, c.moving] = outputs(s, c.terminal, z, env, c.moving)
-        return {**total, **weighted_sums(sent[c.terminal.tag, c.moving], weights, rows)}
-    history, far = s.old["sent"][c.tag], s.far.get(c.tag, {})
+        values = from_others(s.ready, c.slot.group, sent[c.terminal.tag, c.moving])
+        return {**total, **weighted_sums(values, weights, rows)}
+    history, far = from_others(s.ready, c.slot.group, s.old["sent"][c.tag]), s.far.get(c.tag, {})
+    if c.tag in s.ready["delays"]:
+        rows = {**rows, "delays": s.ready["delays"][c.tag]}
     if "near" in rows:
         near = delayed_sums(history, s.place, s.ready["weights"][c.tag]["near"], rows["near"])
     elif c.delay is None:
@@ -76,22 +90,27 @@ def _coupling_sums(s, c, z, env, sent):
 def edge_environment(s, block, z):
     """Everything an equation on an edge can ask for, one value per edge."""
     rows = s.topology[block.tag]
-    asked = {a for args in block.synapse.__methods__.values() for a in args}
+    near, across = edge_ends(s, block, z, {a for args in block.synapse.__methods__.values() for a in args})
+    env = {**s.edges[block.tag], **{k: x[rows["pre"]] for k, x in near.items()}}
+    env.update({k: x[rows["post"]] for k, x in across.items()})
+    return {**env, "w": edge_weights(s, block)}
+
+
+def edge_ends(s, block, z, asked):
+    """(values of the source group, values of the target group) that are among the names `asked`."""
     source, target = z[block.source.index], z[block.group.index]
     slot = s.program.layout.slot_of[block.projection]
     terminal = s.program.layout.terminal_of.get(block.projection)
-    env = dict(s.edges[block.tag])
-    for name, spec in block.synapse.__states__.items():
-        if name in asked and spec.on == "post":
-            env[name] = target[f"{slot.tag}/{name}"][rows["post"]]
-        if name in asked and spec.on == "pre":
-            env[name] = source[f"{terminal.tag}/{name}"][rows["pre"]]
-    for a in asked:
-        if a.endswith("_pre") and a[:-4] in source:
-            env[a] = source[a[:-4]][rows["pre"]]
-        if a.endswith("_post") and a[:-5] in target:
-            env[a] = target[a[:-5]][rows["post"]]
-    return {**env, "w": s.ready["weights"][block.tag]["edge"] if block.learner is None else weights_now(s, block)}
+    on = {name: spec.on for name, spec in block.synapse.__states__.items() if name in asked}
+    near = {name: source[f"{terminal.tag}/{name}"] for name, end in on.items() if end == "pre"}
+    across = {name: target[f"{slot.tag}/{name}"] for name, end in on.items() if end == "post"}
+    near.update({a: source[a[:-4]] for a in asked if a.endswith("_pre") and a[:-4] in source})
+    across.update({a: target[a[:-5]] for a in asked if a.endswith("_post") and a[:-5] in target})
+    return from_others(s.ready, block.group, near), across
+
+
+def edge_weights(s, block):
+    return s.ready["weights"][block.tag]["edge"] if block.learner is None else weights_now(s, block)
 
 
 def weights_now(s, plastic):

@@ -12,6 +12,8 @@ from .drive import FOREVER, Drive, check_cells, clean, drive, static, step_of, w
 from .errors import ParameterError, RunError, warn
 from .grid import to_steps
 
+FEWEST, SHORTEST = 4, 64  # spikes of one step, and in all, that a program of given spikes is made for
+
 
 @drive
 class Poisson(Drive):
@@ -68,7 +70,11 @@ class Poisson(Drive):
 
 @drive
 class SpikeTrains(Drive):
-    """Given spikes: `steps` sorted, `cells` None for the same spikes to all; made by `prepare` from times in ms."""
+    """Given spikes: `steps` sorted, `cells` None for the same spikes to all; made by `prepare` from times in ms.
+
+    Both are filled up to a power of two, at steps that never come, and so is `most`, the spikes of one step: other
+    spikes are mostly other values of one program.
+    """
 
     times: Any = None
     indices: Any = None
@@ -94,12 +100,17 @@ class SpikeTrains(Drive):
             warn(text)
         order = np.argsort(steps, kind="stable")
         steps = steps[order].astype(np.int32)
-        most = int(np.unique(steps, return_counts=True)[1].max()) if len(steps) else 0
-        pad = np.full(most, -1, np.int32)
-        cells = self.indices
+        most = _power(np.unique(steps, return_counts=True)[1].max(initial=0), FEWEST)
+        rest, cells = _power(len(steps) + most, SHORTEST) - len(steps), self.indices
         if cells is not None:
-            cells = np.append(cells[order].astype(np.int32), np.zeros(most, np.int32))
-        return SpikeTrains(steps=np.append(steps, pad), cells=cells, most=most, strict=self.strict)
+            cells = np.append(cells[order].astype(np.int32), np.zeros(rest, np.int32))
+        steps = np.append(steps, np.full(rest, FOREVER, np.int32))
+        return SpikeTrains(steps=steps, cells=cells, most=most, strict=self.strict)
+
+    @property
+    def n(self) -> int:
+        """Number of spikes, once they are prepared."""
+        return int(np.searchsorted(self.steps, FOREVER))
 
     def check(self, n, dt, first, steps, what):
         indices = self.cells if self.indices is None else self.indices
@@ -109,15 +120,17 @@ class SpikeTrains(Drive):
 
     def value(self, step, dt, n, key, carry):
         real = jnp.result_type(float)
-        if self.most == 0:
-            return jnp.zeros((n,), real), carry
         steps = jnp.asarray(self.steps)
-        first = jnp.searchsorted(steps[: -self.most], step, side="left")
-        rows = first + jnp.arange(self.most)
+        rows = jnp.searchsorted(steps, step, side="left") + jnp.arange(self.most)
         hit = (steps[rows] == step).astype(real)
         if self.cells is None:
             return jnp.full((n,), jnp.sum(hit)), carry
         return jnp.zeros((n,), real).at[jnp.asarray(self.cells)[rows]].add(hit), carry
+
+
+def _power(n, least) -> int:
+    """The power of two that is at least n, from `least` on."""
+    return max(least, 1 << max(0, int(n) - 1).bit_length())
 
 
 def has_bound(drive) -> bool:

@@ -3,7 +3,12 @@
 from importlib import import_module
 from types import ModuleType
 
-EXTRA_OF = {"matplotlib": "plot", "pandas": "io", "xarray": "io", "neo": "io", "quantities": "io", "networkx": "io"}
+EXTRA_OF = {
+    "matplotlib": "plot",
+    **dict.fromkeys(("pandas", "xarray", "neo", "quantities", "networkx"), "io"),
+    "cma": "fit",
+    "blackjax": "bayes",
+}
 
 
 def load(module: str) -> ModuleType:

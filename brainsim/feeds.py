@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .drive import Drive, as_drive
+from .drive import Drive
 from .errors import RunError, warn
 from .events import SpikeTrains
 from .names import match
 from .prepare import derive
 from .program import Program, dtype
+from .signals import Nudge, as_drive
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ def known_feeds(program: Program) -> dict[str, Feed]:
         for m in g.members:
             for key, spec in g.model.__inputs__.items():
                 out[f"{m.name}.{key}"] = Feed(m.n, (g, m, f"in/{key}"), spec)
+            for key, spec in g.model.__states__.items():
+                out[f"{m.name}.{key}"] = Feed(m.n, (g, m, f"nudge/{key}"), spec)
     for x in program.learners:
         for rule in x.rules:
             for key, spec in rule.cls.__inputs__.items():
@@ -49,11 +52,13 @@ def drives_of(program: Program, feeds, inputs, params, first: int, steps: int) -
         RunError, UnknownNameError: a drive that cannot serve the run.
     """
     dt, out = program.dt, {}
-    inputs_only = {k: f for k, f in feeds.items() if f.place is not None}
+    states = {k: f for k, f in feeds.items() if f.place is not None and f.place[2].startswith("nudge/")}
+    inputs_only = {k: f for k, f in feeds.items() if f.place is not None and k not in states}
     if inputs is not None and not isinstance(inputs, dict):
         raise RunError(f"inputs is {inputs!r:.60}; give a dict such as {{'{next(iter(inputs_only), 'exc.I')}': 20.0}}")
     for pattern, given in (inputs or {}).items():
-        for name in match(pattern, inputs_only, "input"):
+        known, kind = (states, "state") if isinstance(given, Nudge) else (inputs_only, "input")
+        for name in match(pattern, known, kind):
             if name in out:
                 raise RunError(f"the input {name!r} is given twice; add the drives: {{'{name}': [a, b]}}")
             out[name] = _drive(feeds[name], name, given, dt, first, steps)
@@ -87,7 +92,7 @@ def _drive(feed, name, given, dt, first, steps) -> Drive:
 
 def _warn_of_lost_spikes(drive, name, dt):
     """A cell fires once in a step, so a source cannot pass on two spikes."""
-    steps = drive.steps[: len(drive.steps) - drive.most]
+    steps = drive.steps[: drive.n]
     cells = np.zeros_like(steps) if drive.cells is None else drive.cells[: len(steps)]
     lost = len(steps) - len(np.unique(np.stack([steps, cells]), axis=1).T)
     if lost:

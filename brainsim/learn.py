@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from . import edge_rules, integrate, learn_events, ops
 from . import history as past
+from .chance import edge_key
+from .edge_events import random_of
 from .ops.fused import View
 from .program import dtype, map_cells
 
@@ -79,6 +81,8 @@ class Learning:
             shared[f"{k}/params"] = {key: s.ready["bound"][learner.tag][str(k)][key] for key in rule.leaves}
             for n, value in self.inputs(k).items():
                 (shared if jnp.ndim(value) == 0 else post)[f"{k}/{n}"] = value
+            for event in (e for e in ("on_pre", "on_post") if rule.random(e)):
+                shared[f"random/{k}/{event}"] = random_of(s, f"{learner.projection}/{k}/{event}")
         if learner.deposits:
             slot = s.program.layout.slot_of[learner.projection]
             for key, value in s.ready["bound"][slot.tag].items():
@@ -167,6 +171,8 @@ class Learning:
                 keys = [n for n in rule.cls.__increments__.get(event, ()) if n in names]
                 if keys and hit is not None:
                     away = dict.fromkeys(rule.cls.__methods__[event], jnp.zeros((), dtype()))
+                    if rule.random(event):
+                        away["key"] = edge_key(*shared[f"random/{k}/{event}"], 0)  # no trace depends on it
                     changes = bound.call(event, {**away, **env, **own})
                     for n in keys:
                         change = jnp.asarray(changes[n], dtype())
@@ -227,15 +233,16 @@ class Learning:
             drift = lambda shared, pre, post, edge: edge_rules.drift(learner, shared, pre, post, edge)
             edge = map_cells(drift, n, self.shared, self.seen("pre", False), self.seen("post", False), edge)
         sent = self.old["inbox"]
+        numbers = [jnp.arange(n, dtype=jnp.int32)] if learner.random else []
         for end, other, tied in learner.passes:
             sees = {end: self.seen(end, False), other: self.seen(other, tied)}
             hit = self.hit_of(end, hits)
             old = edge
             if edge_rules.acts(learner, f"on_{end}"):
-                change = lambda shared, pre, post, edge, hit, end=end: _blend(
-                    hit, edge, edge_rules.event(learner, f"on_{end}", shared, pre, post, edge)
+                change = lambda shared, pre, post, edge, hit, number=None, end=end: _blend(
+                    hit, edge, edge_rules.event(learner, f"on_{end}", shared, pre, post, edge, number)
                 )
-                edge = map_cells(change, n, shared, sees["pre"], sees["post"], edge, hit)
+                edge = map_cells(change, n, shared, sees["pre"], sees["post"], edge, hit, *numbers)
             if end == "pre" and learner.spiking:
                 weight = edge["w"] if learner.spec.deliver == "new" else old["w"]
                 sent = self.send(weight, hit, shared, sees["post"])

@@ -253,6 +253,7 @@ def _visit(step, end, shared, near, across, edge, sends):
     if sends:
         near.update(_values_sent(step))
     one = partial(_visited, learner, end, sends)
+    drawn = {"number": step.s.topology[learner.tag]["number"]} if learner.random else {}
     made, sums = ops.map_edges(
         one,
         history["ids"],
@@ -263,25 +264,27 @@ def _visit(step, end, shared, near, across, edge, sends):
         shared=shared,
         near=near,
         across=across,
-        edge=edge,
+        edge={**edge, **drawn},
         into={k: _part(step, k, r) for k, r in learner.deposits} if sends else {},
     )
-    return made, {k: _whole(step, k, x) for k, x in sums.items()}
+    return {k: x for k, x in made.items() if k not in drawn}, {k: _whole(step, k, x) for k, x in sums.items()}
 
 
 def _visited(learner, end, sends, shared, near, across, edge):
     """One edge whose cell at `end` has spiked: (edge variables, what it delivers)."""
     pre, post = (near, across) if end == "pre" else (across, near)
+    drawn = {k: edge[k] for k in edge if k == "number"}
+    edge = {k: x for k, x in edge.items() if k not in drawn}
     if "rest" in pre:
         edge = _woken(learner, edge, pre["rest"], post["rest"])
     plain = lambda side: {k: x for k, x in side.items() if k != "rest"}
-    new = edge_rules.event(learner, f"on_{end}", shared, plain(pre), plain(post), edge)
+    new = edge_rules.event(learner, f"on_{end}", shared, plain(pre), plain(post), edge, **drawn)
     if not sends:
-        return new, {}
+        return {**new, **drawn}, {}
     w = new["w"] if learner.spec.deliver == "new" else edge["w"]
     # written back even if unchanged: nothing else orders this pass and the other one, and XLA would copy all weights
     new["w"] = jnp.where(new["w"] == new["w"], new["w"], new["w"])
-    return new, edge_rules.delivered(learner, w, shared, plain(pre), plain(post))
+    return {**new, **drawn}, edge_rules.delivered(learner, w, shared, plain(pre), plain(post))
 
 
 def _values_sent(step):

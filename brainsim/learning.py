@@ -7,6 +7,7 @@ import numpy as np
 
 from .delivery import Steps, every, place_of, span
 from .dependence import dependencies
+from .edge_events import in_pieces
 from .errors import CompileError
 from .grid import to_steps
 from .layout import Group, Member, owner_leaves
@@ -27,6 +28,10 @@ class Rule:
 
     def has(self, method):
         return method in self.cls.__methods__
+
+    def random(self, event):
+        """Whether every edge draws random numbers at this event."""
+        return "key" in self.cls.__methods__.get(event, ())
 
 
 @dataclass(eq=False)
@@ -81,6 +86,10 @@ class Learner:
     def late(self, end):
         """Whether spikes and values of this end reach every edge after a delay of its own."""
         return self.delay is None and (end == "pre") == self.axonal
+
+    @property
+    def random(self):
+        return any(rule.random(event) for rule in self.rules for event in ("on_pre", "on_post"))
 
     @property
     def spiking(self):
@@ -170,21 +179,19 @@ def topology(learner, projection, steps) -> dict:
     Returns:
         dict of int32 arrays: `indptr` (n_pre + 1,), `pre`, `post` (n_edges,) cells within their populations; by target:
         `columns` (n_post + 1,), `sources`, `order` (n_edges,) the edge of every entry; where each edge has a delay:
-        `delays`, and on the axon `pieces`, `piece_post`, `piece_order`.
+        `delays`, and on the axon `pieces`, `piece_post`, `piece_order`; where edges draw random numbers: `number`.
     """
     edges = projection.edges
     pre = np.repeat(np.arange(edges.n_pre, dtype=np.int32), np.diff(edges.indptr))
     made = index_arrays(pre, np.asarray(edges.post, np.int32), edges.n_pre, edges.n_post)
+    if learner.random:
+        made["number"] = np.arange(learner.n_edges, dtype=np.int32)
     if learner.delay is not None:
         return made
     order = made["order"]
     made["delays"] = delays = every(steps, learner.n_edges)
     if learner.axonal:
         # a row in pieces of one delay each; by target, an entry names source and delay in one word
-        depth = learner.longest + 1
-        made["piece_order"] = pieces = np.lexsort((np.arange(learner.n_edges), delays, pre)).astype(np.int32)
-        made["piece_post"] = made["post"][pieces]
-        counts = np.bincount(pre.astype(np.int64) * depth + delays, minlength=edges.n_pre * depth)
-        made["pieces"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        made.update(in_pieces(pre, made["post"], delays, edges.n_pre, learner.longest + 1))
         made["sources"] = made["sources"] + delays[order] * np.int32(edges.n_pre)
     return made

@@ -10,9 +10,10 @@ from .connectivity import Edges, from_edges
 from .declare import check_bounds
 from .distributions import Distribution, as_values, generator
 from .drive import Drive
-from .edge_values import check_delay, edge_values, lengths
+from .edge_values import edge_values, lengths
 from .errors import ConnectError, ParameterError, RunError, UnknownNameError, unknown
 from .integrate import check_method
+from .learnable_delays import check_place, settle
 from .names import check_name, match
 from .neuron import Neuron
 from .plastic import plastic_of
@@ -140,7 +141,7 @@ class Network:
             rule: connectivity rule such as `bs.fixed_probability(0.1)`; not needed for drives.
             weight: number, array of one value per edge (edges sorted by source, then target), distribution, or function
                 of distance in um; unit as the synapse declares.
-            delay: the same, in ms, at least 0; axonal. See docs/schedule.md for what 0 means.
+            delay: the same, in ms, at least 0; axonal (docs/schedule.md); or `bs.learnable_delay(...)`: a parameter.
             name: default "pre->post".
             into: input of the target that the synaptic current adds to.
             plasticity: instance of a Plasticity class, or a list of them that act on the same weights one after the
@@ -194,6 +195,7 @@ class Network:
             kind = "projection" if name in self.projections else "population"
             raise ConnectError(f"a {kind} {name!r} exists already (made at {self[name].line}); give another name=")
         self._check_ends(name, synapse, pre, post, into)
+        delay, learnable = check_place(name, delay, synapse, rule, source, learning)
         if isinstance(rule, procedural) and source is None:
             if learning["plasticity"] is not None or learning["rewiring"] is not None:
                 raise ConnectError(f"{name}: procedural edges are not stored, so they cannot learn; store them")
@@ -206,14 +208,12 @@ class Network:
         self._check_order(name, rule, pre, post, weight, delay)
         away = functools.cache(lambda: lengths(edges, pre, post, getattr(rule, "periodic", None)))
         weight = edge_values(self.seed, name, "weight", weight, edges, type(synapse).__weight__, away)
-        delay = edge_values(self.seed, name, "delay", delay, edges, None, away)
-        check_delay(name, delay, source)
+        delay = settle(edge_values(self.seed, name, "delay", delay, edges, None, away), name, learnable, edges, source)
         carried = [x if k is not None else None for x, k in ((weight, edges.weight), (delay, edges.delay))]
         edges = Edges.from_rows(edges.indptr, edges.post, edges.n_pre, edges.n_post, *carried)  # one copy of the values
-        own = self._values(synapse, name, None)
         plastic = plastic_of(self, name, synapse, pre, post, weight, learning)
-        made = Projection(name, pre, post, synapse, edges, weight, delay, into, source, creation_line(), own, plastic)
-        self.projections[name] = made
+        more = (creation_line(), self._values(synapse, name, None), plastic, learnable)
+        self.projections[name] = made = Projection(name, pre, post, synapse, edges, weight, delay, into, source, *more)
         self._changed()
         return made
 

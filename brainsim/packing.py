@@ -25,7 +25,7 @@ def choose(bundle: Bundle, n_receive: int, design: Design, itemsize: int) -> Non
         itemsize: bytes of what a receiver holds.
     """
     bundle.slots = 1 if bundle.delay is not None else max(span(p.steps)[1] for p in bundle.parts) + 1
-    bundle.packed = bundle.slots * n_receive < 2**31
+    bundle.packed = bundle.slots * n_receive < 2**31 and bundle.kernel != "linear"  # whose lags are not known yet
     width, crossed = itemsize * bundle.slots * n_receive, overlap(bundle)
     permuted = bundle.per_edge and len(bundle.parts) > 1
     merged = not permuted or bundle.n_edges <= design.permuted
@@ -71,7 +71,7 @@ def pack(bundle: Bundle, n_sources: int, n_receive: int) -> dict:
         (n_parts, 3): first source, number of sources, first row; `order` (n_edges,), where merged weights
         must be permuted: the place of every edge in the concatenation of the projections.
     """
-    sides = [(p.projection.edges, p.source) for p in bundle.parts]
+    sides = [(p.edges, p.source) for p in bundle.parts]
     starts, n_edges = places(bundle)
     made = {"indices": aligned(n_edges, np.int32)}
     if bundle.merged:
@@ -117,7 +117,7 @@ def _rows_in_parts(sides, starts, n_edges):
 
 def _fill(bundle, part, made, first, shift, n_receive):
     """Write the edges of one part to their places."""
-    edges = part.projection.edges
+    edges = part.edges
 
     def fill(low, high):
         at = slice(first + low, first + high) if shift is None else edges.places(low, high, shift)

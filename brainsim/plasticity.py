@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from .declare import RESERVED, Input, Model, arguments, bind_arguments, public_methods, returned_keys
+from .declare import RANDOM, RESERVED, Input, Model, arguments, bind_arguments, public_methods, returned_keys
 from .errors import DefinitionError, unknown
 
 PLACES = ("pre", "post", "edge", "projection")
@@ -51,7 +51,7 @@ def _available(cls, method, partner):
     states, inputs = cls.__states__, set(cls.__inputs__)
     shared = {n for n, s in states.items() if s.on == "projection"} | inputs | {*RESERVED} - {"key"}
     if method in ("on_pre", "on_post", "dw"):
-        return {*states, *partner, "w"} | shared
+        return {*states, *partner, "w"} | shared | ({"key"} if method in RANDOM[cls.KIND] else set())
     if method == "on_modulator":
         return shared
     if method[0] == "d" and method[1:] in states:
@@ -81,7 +81,8 @@ class Plasticity(Model):
     projection (`"projection"`). `d<state>` is a time derivative; `dw` that of the weight. `on_pre` gives the
     increments at the arrival of a presynaptic spike, `on_post` those at a postsynaptic one, as dicts; all are computed
     from the values before the event. Inputs are modulators: one value for all edges or one per target. `<state>_pre`
-    and `<state>_post` are states of the cells. The input `learning` (1) multiplies every change of a weight.
+    and `<state>_post` are states of the cells; `key` is a random key of the edge in this step, for `on_pre` and
+    `on_post` (`bs.uniform_of`). The input `learning` (1) multiplies every change of a weight.
     """
 
     ABSTRACT: ClassVar[bool] = True

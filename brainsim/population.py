@@ -141,6 +141,7 @@ class Projection:
     line: str = ""
     values: dict = field(default_factory=dict)
     plastic: Any = None  # `Plastic`, where the weights learn
+    learnable: Any = None  # `LearnableDelay`, where the delays are parameters
 
     @property
     def n_edges(self) -> int:
@@ -181,4 +182,5 @@ class Projection:
             delay = f"{self.delay_values.distribution!r} ms"
         else:
             delay = "{:g}..{:g} ms".format(*extent(self.delay)) if np.ndim(self.delay) else f"{self.delay:g} ms"
-        return f"Projection({self.name}, {self.n_edges} edges, {self.synapse!r}, delay {delay})"
+        learnable = " learnable" * (self.learnable is not None)
+        return f"Projection({self.name}, {self.n_edges} edges, {self.synapse!r},{learnable} delay {delay})"

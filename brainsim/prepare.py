@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import cell, integrate, procedural_calls
+from . import cell, delay_kernels, integrate, procedural_calls
 from .coupling import weighted_sums
 from .errors import CompileError
 from .method import environment_names
@@ -61,7 +61,13 @@ def prepare(program: Program, topology: dict, params: dict, laid: frozenset = fr
     bound.update({x.tag: _rule_parameters(x, params) for x in program.learners})
     ready = {
         "bound": bound,
-        "weights": _weights(program, topology, params, laid, host),
+        "weights": ordered_weights(program, topology, params, laid, host),
+        "delays": _delays(program, topology, params),
+        "hits": {
+            e.tag: delay_kernels.factors(program.lags[e.projection], params)
+            for e in program.edge_blocks
+            if e.projection in program.lags
+        },
         "drive_weights": _drive_weights(program, params),
         "inputs": {
             g.index: {n: jnp.asarray(i.default, dtype()) for n, i in g.model.__inputs__.items()} for g in layout.groups
@@ -105,21 +111,29 @@ def effective_weight(dt, cls, w, values, key, n):
     return one(w, values) if scalar else map_cells(one, n, w, values)
 
 
-def _weights(program, topology, params, laid, host):
+def arriving_weight(program, params, bundle, part):
+    """What one unit of what the sources send adds to the receiver of a part; a scalar, or one per target or edge."""
+    cls, leaf = program.weights[part.name]
+    w = jnp.asarray(params[leaf], dtype())
+    if bundle.sends != "spikes":
+        return w
+    n = part.projection.post.n
+    edges = part.projection.edges if bundle.per_edge else None
+    values = _at_arrival(params, program.layout.slot_of[part.name], part.name, edges, n)
+    n = part.projection.n_edges if bundle.per_edge else n
+    return effective_weight(program.dt, cls, w, values, part.key, n)
+
+
+def ordered_weights(program, topology, params, laid=frozenset(), host=False) -> dict:
+    """Weights in the order of the operators, by tag; see `prepare`."""
     out = procedural_calls.weights(program, params, _at_arrival, effective_weight)
     for b in program.bundles:
         if b.tag in laid:
             continue
         weights = []
         for part in b.parts:
-            cls, leaf = program.weights[part.name]
-            w = jnp.asarray(params[leaf], dtype())
-            if b.sends == "spikes":
-                slot, n = program.layout.slot_of[part.name], part.projection.post.n
-                edges = part.projection.edges if b.per_edge else None
-                values = _at_arrival(params, slot, part.name, edges, n)
-                w = effective_weight(program.dt, cls, w, values, part.key, part.n_edges if b.per_edge else n)
-            weights.append(w)
+            w = arriving_weight(program, params, b, part)
+            weights.append(w if part.kernel is None else delay_kernels.spread(part.steps, params, w))
         if b.per_edge:
             edge = _side_by_side(b, weights)
             if program.narrow:
@@ -130,11 +144,27 @@ def _weights(program, topology, params, laid, host):
             scales = {k: _scale(r, b, weights) for k, r in enumerate(program.receivers) if r in b.receivers}
             out[b.tag] = {"edge": jnp.ones((), dtype()), "scale": scales}
     for c in program.couplings:
-        w = params[program.weights[c.projection][1]]
+        w, lags = params[program.weights[c.projection][1]], program.lags.get(c.projection)
+        w = w if lags is None else delay_kernels.spread(lags, params, w)
         rows = topology[c.tag]
         out[c.tag] = {k: w if w.ndim == 0 else w[r["order"]] for k, r in (("edge", rows), *_divided(rows))}
     for e in program.edge_blocks:
         out[e.tag] = {"edge": params[program.weights[e.projection][1]]}
+    return out
+
+
+def _delays(program, topology, params):
+    """Lags of the entries of learnable delays, where they follow from the parameters: tag -> (n_entries,) int32."""
+    out, first = {}, lambda lags: delay_kernels.first_lags(lags, params)
+    for b in program.bundles:
+        if b.kernel == "linear":
+            moved, order = _side_by_side(b, [first(p.steps) for p in b.parts]), topology[b.tag].get("order")
+            out[b.tag] = topology[b.tag]["delays"] + (moved if order is None else moved[order])
+    for x in (*program.couplings, *program.edge_blocks):
+        lags = program.lags.get(x.projection)
+        if lags is not None and lags.kernel == "linear":
+            rows, moved = topology[x.tag], first(lags)
+            out[x.tag] = rows["delays"] + (moved[rows["order"]] if x in program.couplings else moved)
     return out
 
 
@@ -178,6 +208,8 @@ def laid_weights(program, params) -> dict:
 
 def keeps_weights(layout, dt, bundle) -> bool:
     """Whether the weights of a bundle are those of its projections as they are: `on_pre` gives `w` unchanged."""
+    if bundle.kernel:
+        return False
     for part in bundle.parts:
         cls, slot = type(part.projection.synapse), layout.slot_of[part.name]
         values = {k: jnp.zeros(()) for k in slot.leaves}

@@ -43,6 +43,7 @@ class Program:
     zero_states: dict[str, float] = field(default_factory=dict)
     learners: list[Any] = field(default_factory=list)  # plastic projections
     procedural: list[Any] = field(default_factory=list)  # calls for projections without stored edges
+    lags: dict[str, Any] = field(default_factory=dict)  # entries of projections whose delays are learnable
 
     @property
     def groups(self) -> list[Group]:

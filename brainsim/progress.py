@@ -11,11 +11,11 @@ class Progress:
         total: ms of biological time.
         show: True, False, None (automatic: a terminal or notebook, and more than a second to go) or a function of
             (done_ms, total_ms).
-        device: name shown.
+        device: name shown. unit: what is counted: "ms", or for example "steps".
     """
 
-    def __init__(self, total: float, show, device: str = ""):
-        self.total, self.show, self.device = total, show, device
+    def __init__(self, total: float, show, device: str = "", unit: str = "ms"):
+        self.total, self.show, self.device, self.unit = total, show, device, unit
         self.begun = time.perf_counter()
         self.first = None
         self.shown = 0.0
@@ -31,8 +31,8 @@ class Progress:
             return "notebook"
         return "terminal" if self.show or sys.stderr.isatty() else None
 
-    def update(self, done: float):
-        """Called after every chunk; `done` in ms."""
+    def update(self, done: float, note: str = ""):
+        """Called after every chunk; `note` is shown beside."""
         now = time.perf_counter()
         # the first chunk contains the compilation
         self.compile_s = self.compile_s or now - self.begun
@@ -47,9 +47,11 @@ class Progress:
         if self._target() is None or (self.shown == 0.0 and self.show is None and left < 1.0) or now - self.shown < 0.2:
             return
         self.shown = now
-        slower = 1000.0 / max(speed, 1e-9)
-        ratio = f"{slower:.1f}x slower" if slower >= 1.0 else f"{1.0 / slower:.1f}x faster"
-        text = f"{done:.0f}/{self.total:.0f} ms, {self.device}, {ratio} than real time, {left:.0f} s to go"
+        if self.unit == "ms":
+            slower = 1000.0 / max(speed, 1e-9)
+            ratio = f"{slower:.1f}x slower" if slower >= 1.0 else f"{1.0 / slower:.1f}x faster"
+            note = f"{self.device}, {ratio} than real time"
+        text = f"{done:.0f}/{self.total:.0f} {self.unit}, {note}, {left:.0f} s to go"
         self._write(done / self.total, text)
 
     def _write(self, part, text):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import checkpoint, history, learn_events, structure, traced
+from .adjoint import as_adjoint
 from .beginning import initial_state
 from .checks import bound_specs, merge
 from .chunk import Chunk
@@ -143,7 +144,7 @@ class Simulation:
 
         return tune(self, duration, params, inputs, state, key, exact=exact, progress=progress)
 
-    def run(self, duration, params=None, inputs=None, state=None, key=0, *, progress=False, stream=None):
+    def run(self, duration, params=None, inputs=None, state=None, key=0, *, progress=False, stream=None, adjoint=None):
         """Simulate; pure: starts from `state` and stores nothing.
 
         Args:
@@ -153,6 +154,8 @@ class Simulation:
             state: where to start (`result.state`); default the initial state built from params.
             key: whole number or two uint32 words; another key is another realisation of all noise.
             progress, stream: only outside of transformations; see `Network.run`.
+            adjoint: under transformations, what the derivative of the run is: `bs.BPTT()` (default), `bs.Forward()`,
+                `bs.EProp()`, ... (`brainsim.adjoint`).
 
         Returns:
             `Result`, or under jax transformations a `TracedResult`.
@@ -161,7 +164,7 @@ class Simulation:
             RunError, UnknownNameError, ParameterError: impossible arguments, before anything runs.
             NonFiniteError: a state became nan or infinite.
         """
-        n = self._steps(duration)
+        n, adjoint = self._steps(duration), as_adjoint(adjoint)
         params = merge(self.network, self.program, self.specs, self.params, params)
         first = 0 if state is None or _is_traced(state["step"]) else int(state["step"])
         if first + n > MAX_STEPS:
@@ -170,7 +173,7 @@ class Simulation:
         seed = seed_words(key)
         if _is_traced((params, drives, state, seed)) or _is_traced(jax.lax.add(np.int32(0), np.int32(0))):
             # the second: inside jit or scan even a run of known values cannot be driven from the host
-            return self._run_traced(n, params, drives, state, seed, first)
+            return self._run_traced(n, params, drives, state, seed, first, adjoint)
         return self._run_host(n, params, drives, state, seed, progress, stream)
 
     def _steps(self, duration):
@@ -208,13 +211,14 @@ class Simulation:
             return start(params, drives)
         return {**state, "drives": carried(self.feeds, drives, state["drives"])}
 
-    def _run_traced(self, n, params, drives, state, seed, first):
+    def _run_traced(self, n, params, drives, state, seed, first, adjoint):
         if structure.intervals(self.program):
             raise RunError(
                 "edges that rewire cannot be traced: their number stays, but who is joined is decided on the host; run "
                 "outside of jit, grad and vmap, or connect without rewiring="
             )
         ready = prepare(self.program, self.topology, params)
+        ready["route"] = adjoint.route(self.program, self.topology, params, self.params)
         state = history.track(self._begin(params, drives, state, self._initial))
         begun = state["step"] if _is_traced(state["step"]) else first
         step = self.chunk.step(ready, self.topology, drives, seed)
@@ -228,7 +232,7 @@ class Simulation:
             return {**state, "sums": sums}, {key: read(r) for key, r in keyed}
 
         state = {**state, "sums": {key: zero_sum(len(r.ids)) for key, r in means}}
-        state, ys = traced.scan(self.program, self.topology, ready, body, state, n)
+        state, ys = traced.scan(self.program, self.topology, ready, body, state, n, adjoint)
         sums = state.pop("sums")
         state = history.untrack(state)
         out = {"spikes": {}, "traces": {}, "summaries": {r.name: mean_of(sums[key], n) for key, r in means}}

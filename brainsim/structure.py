@@ -125,7 +125,7 @@ def rewired(program, learner, state, step) -> dict:
             mine[n] = move(mine[n], state["fresh"][f"{k}/{n}"])
         rules[str(k)] = mine
     made = index_arrays(pre[order], post[order], learner.pre.n, learner.post.n)
-    made = {k: jnp.asarray(x) for k, x in made.items()}
+    made = {**rows, **{k: jnp.asarray(x) for k, x in made.items()}}
     return {**state, "w": move(state["w"], how.weight), "rules": rules, "rows": made}
 
 

@@ -35,7 +35,8 @@ def synapse_contract(cls) -> dict[str, tuple[str, ...]]:
             continue
         if method in ("current", "on_pre"):
             extra = sums if method == "current" else set()
-            methods[method] = bind_arguments(cls, method, own | partner | reserved | {"w"} | extra)
+            random = {"key"} if method == "on_pre" else set()
+            methods[method] = bind_arguments(cls, method, own | partner | reserved | {"w"} | extra | random)
         elif method.startswith("init_") and method[5:] in states:
             methods[method] = bind_arguments(cls, method, partner)
         elif method[0] == "d" and method[1:] in states:

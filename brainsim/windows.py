@@ -15,6 +15,7 @@ import numpy as np
 
 from . import ops
 from .delivery import every
+from .transmission import from_others
 
 LONGEST = 64  # steps of a window: longer ones gain nothing, and their sums leave the cache
 BLOCK = 8  # steps of the shortest level where its steps are one function (`block.py`): code grows with it
@@ -46,6 +47,7 @@ def rank_levels(couplings, projections, steps, blocks: bool) -> list[tuple[int, 
         every(steps[c.projection], projections[c.projection].n_edges) + 1
         for c in couplings
         if c.moving and c.delay != 0 and projections[c.projection].n_edges and c.learner is None
+        if projections[c.projection].learnable is None
     ]
     if not waits:
         return []
@@ -90,7 +92,8 @@ def far_sums(program, topology, ready, sent, level, place) -> dict:
             continue
         graph = (rows["indptr"], rows["indices"], -1 - rows["delays"], place)
         weights, size = ready["weights"][c.tag][f"far{level}"], program.levels[level]
-        out[c.tag] = {k: ops.window_gather(h, weights, *graph, block=size) for k, h in sent[c.tag].items()}
+        past = from_others(ready, c.slot.group, sent[c.tag])
+        out[c.tag] = {k: ops.window_gather(h, weights, *graph, block=size) for k, h in past.items()}
     return out
 
 
@@ -153,20 +156,19 @@ def _nest(program, topology, ready, one, block, column):
 
 
 def scan(program, topology, ready, body, state, n):
-    """jax.lax.scan of body(state, far sums) over n steps; those of a window of the longest level are computed again in
-    the backward pass, from the state at its start."""
+    """jax.lax.scan of body(state, far sums) over n steps, in windows."""
 
     def steps(level, state, far, n):
         if level == 0:
             return jax.lax.scan(body, state, far, length=n)
-        size, top = program.levels[level - 1], level == len(program.levels)
+        size = program.levels[level - 1]
 
         def some(count):
             def window(state, far):
                 here = far_sums(program, topology, ready, state["sent"], level - 1, state["step"])
                 return steps(level - 1, state, _plus(far, jax.tree.map(lambda x: x[:count], here)), count)
 
-            return jax.checkpoint(window) if top else window
+            return window
 
         whole, made = n // size, []
         if whole:

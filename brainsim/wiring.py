@@ -29,7 +29,13 @@ def needs_edges(cls) -> bool:
     if "current" in cls.__methods__ and not cell.per_target(cls):
         return True
     post = {n for n, s in cls.__states__.items() if s.on == "post"}
-    return any(a in post or a.endswith("_post") or a == "t" for a in cls.__methods__.get("on_pre", ()))
+    return any(a in post or a.endswith("_post") or a in ("t", "key") for a in cls.__methods__.get("on_pre", ()))
+
+
+def rests(cls) -> bool:
+    """Whether nothing happens on an edge between its spikes."""
+    jumps = all(s.jump for s in cls.__states__.values() if s.on == "edge")
+    return "on_pre" in cls.__methods__ and jumps and ("current" not in cls.__methods__ or cell.per_target(cls))
 
 
 def senders(layout, events):
@@ -111,9 +117,10 @@ def edge_blocks(layout, projections, receivers, steps):
         asked = {*cls.__methods__.get("on_pre", ()), *cls.__increments__}
         away = sorted(n for n, s in cls.__states__.items() if s.on == "pre" and n in asked)
         if away:
+            why = "key is that of an edge" if "key" in asked else "is evaluated on edges when a spike arrives"
             raise CompileError(
-                f"{p.name}: {cls.__name__}.on_pre uses {', '.join(away)}, which lives on the source, but is evaluated "
-                f"on edges when a spike arrives; declare it on='edge'"
+                f"{p.name}: {cls.__name__}.on_pre uses {', '.join(away)}, which lives on the source, but {why}; "
+                f"declare it on='edge'"
             )
         _check_undelayed(p, cls, steps[p.name])
         args = cls.__methods__.get("current", ())
@@ -138,6 +145,8 @@ def edge_blocks(layout, projections, receivers, steps):
                 None if isinstance(steps[p.name], Steps) else steps[p.name],
                 {k: layout.alias.get(v, v) for k, v in leaves.items()},
                 deposits,
+                pre=layout.where[p.pre.name][1],
+                rests=rests(cls) and p.learnable is None,
             )
         )
     return made

@@ -31,6 +31,7 @@ _HOME = {
     "neurons.hindmarsh_rose": ["HindmarshRose"],
     "neurons.rate": ["LinearRate", "ThresholdLinearRate"],
     "neurons.source": ["PoissonSource", "SpikeSource"],
+    "neurons.readout": ["LeakyReadout"],
     "neurons.graded": ["GradedNeuron"],
     "neurons.wilson_cowan": ["WilsonCowan"],
     "neurons.jansen_rit": ["JansenRit"],
@@ -47,7 +48,12 @@ _HOME = {
     "synapses.nmda": ["NMDA", "SaturatingNMDA"],
     "synapses.graded": ["GradedSynapse"],
     "synapses.gap": ["GapJunction"],
-    "synapses.short_term": ["TsodyksMarkramCurrent", "TsodyksMarkramConductance"],
+    "synapses.short_term": [
+        "TsodyksMarkramCurrent",
+        "TsodyksMarkramConductance",
+        "StochasticTsodyksMarkramCurrent",
+        "StochasticTsodyksMarkramConductance",
+    ],
     "synapses.glia": ["ToAstrocyte"],
     "plasticity.pair": ["STDP", "NearestSTDP", "PreCentredSTDP", "ReducedSTDP", "SymmetricSTDP"],
     "plasticity.triplet": ["TripletSTDP", "NearestTripletSTDP"],
@@ -84,6 +90,7 @@ if TYPE_CHECKING:
     from .neurons.qif import QIF as QIF
     from .neurons.rate import LinearRate as LinearRate
     from .neurons.rate import ThresholdLinearRate as ThresholdLinearRate
+    from .neurons.readout import LeakyReadout as LeakyReadout
     from .neurons.source import PoissonSource as PoissonSource
     from .neurons.source import SpikeSource as SpikeSource
     from .neurons.traub_miles import TraubMiles as TraubMiles
@@ -132,6 +139,8 @@ if TYPE_CHECKING:
     from .synapses.nmda import SaturatingNMDA as SaturatingNMDA
     from .synapses.receptors import AMPA as AMPA
     from .synapses.receptors import GABAA as GABAA
+    from .synapses.short_term import StochasticTsodyksMarkramConductance as StochasticTsodyksMarkramConductance
+    from .synapses.short_term import StochasticTsodyksMarkramCurrent as StochasticTsodyksMarkramCurrent
     from .synapses.short_term import TsodyksMarkramConductance as TsodyksMarkramConductance
     from .synapses.short_term import TsodyksMarkramCurrent as TsodyksMarkramCurrent
 

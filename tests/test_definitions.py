@@ -1,5 +1,6 @@
 """What is refused when a model class is defined: the class body is checked before anything runs."""
 
+import jax
 import pytest
 
 import brainsim as bs
@@ -43,7 +44,8 @@ WRONG = {
     "star": (lambda: define(Neuron, **v_state(), dv=lambda self, *v: v), r"Bad\.dv: argument \*v must be a plain name"),
     "init of itself": (lambda: define(Neuron, **LEAK, init_v=lambda self, v: v), r"Bad\.init_v asks for 'v', which it cannot have"),
     "key in an equation": (lambda: define(Neuron, **TAU, **v_state(), dv=lambda self, v, key: -v / self.tau), r"Bad\.dv asks for 'key'"),
-    "key at arrival": (lambda: define(Synapse, **G, on_pre=lambda self, w, key: dict(g=w)), r"Bad\.on_pre asks for 'key'"),
+    "key in a current": (lambda: define(Synapse, **G, on_pre=lambda self, w: dict(g=w), current=lambda self, g, key: g), r"Bad\.current asks for 'key', but of a synapse only on_pre can"),
+    "key of an edge for jax.random": (lambda: define(Synapse, **G, on_pre=lambda self, w, key: dict(g=w * jax.random.uniform(key))), r"Bad\.on_pre: .* write bs\.jax_key\(key\)"),
     # states
     "no derivative": (lambda: define(Neuron, **v_state()), r"Bad: state 'v' has no method dv; write dv or declare it with jump=True"),
     "derivative of a jump": (lambda: define(Neuron, **TAU, **v_state(jump=True), dv=decay), r"Bad: state 'v' has a derivative and jump=True"),

@@ -8,6 +8,7 @@ Needs matplotlib: pip install 'brainsim-jax[plot]'.
 
 from .activity import psd, raster, rate
 from .curves import fi_curve
+from .fits import losses
 from .matrix import weights
 from .overview import plot_result
 from .phase import fixed_points, phase_plane
@@ -21,6 +22,7 @@ __all__ = [
     "fi_curve",
     "fixed_points",
     "graph",
+    "losses",
     "phase_plane",
     "plot_result",
     "psd",

@@ -1,11 +1,11 @@
 """Make the other simulators' own virtual environments and print what is in them.
 
     python tests/bench/peers.py                  # .venv-peers/ under the repository root, or $BRAINSIM_PEERS
-    python tests/bench/peers.py simulators       # some of: simulators, brainpy, tvboptim, neurolib
+    python tests/bench/peers.py simulators       # some of: simulators, brainpy, tvboptim, neurolib, jaxley, snntorch
 
 Environments of their own, because their pins disagree: `simulators` (Brian2, NEST, scipy; Brian2 2.9.0 needs numpy < 2.4,
 else its import fails), `brainpy` (BrainPy, brainevent and brainstate: the last generation that installs on Python 3.11, with
-the jax that brainsim uses), `tvboptim` (same jax) and `neurolib`. Nothing here is a dependency of brainsim. About 4 GB and
+the jax that brainsim uses), `tvboptim` and `jaxley` (same jax), `snntorch` and `neurolib`. Nothing here is a dependency of brainsim. About 8 GB and
 four minutes. Brian2's C++ needs g++.
 """
 
@@ -50,6 +50,8 @@ PINS = {
         "equinox==0.13.8",
         "tvboptim==0.4.0",
     ],
+    "jaxley": ["jax==0.10.1", "jaxlib==0.10.1", "numpy==2.4.6", "jaxley==0.14.0"],
+    "snntorch": ["numpy==2.4.6", "torch==2.15.0", "snntorch==1.0.0"],
     "neurolib": ["numpy==2.4.6", "scipy==1.17.1", "numba==0.68.1", "neurolib==0.6.2"],
 }
 VERSIONS = """

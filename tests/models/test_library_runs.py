@@ -22,6 +22,7 @@ SILENT = {
     "LinearRate",
     "ThresholdLinearRate",
     "GradedNeuron",
+    "LeakyReadout",
     "PoissonSource",
     "SpikeSource",
     *MASSES,

@@ -1,6 +1,7 @@
 """NALSM against a dense map written here in NumPy; what the astrocyte does to a liquid on digits."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import brainsim as bs
 from brainsim.errors import ParameterError
 from brainsim.models import LIF, SpikeSource
 from brainsim.models.circuits import nalsm as library
+
+REFERENCE = Path(__file__).parents[1] / "reference"
 
 STEPS = 120
 
@@ -169,13 +172,14 @@ def compared(x, y, n, seed, conditions, settle, branching=8):
 @pytest.mark.slow
 def test_digits():
     """150 digits to learn, 100 to test, 16 x 16 pixels: the mean of four seeds; one split has an error of 3 points."""
-    digits = pytest.importorskip("sklearn.datasets").load_digits()
-    images = (digits.images / 16.0).repeat(2, 1).repeat(2, 2).reshape(-1, 256)
+    file = np.load(REFERENCE / "digits.npz")
+    images, target = (file["images"].reshape(-1, 8, 8) / 16.0).repeat(2, 1).repeat(2, 2), file["labels"].astype(int)
+    images = images.reshape(-1, 256)
     conditions = {"nalsm": {}, "strong": {"w_a": 0.1}, "stdp": {"learning": "stdp"}}
     gain = []
     for seed in range(4):
         chosen = np.random.default_rng(seed).permutation(len(images))[:250]
-        found = compared(images[chosen], digits.target[chosen], 150, seed, conditions, 300)
+        found = compared(images[chosen], target[chosen], 150, seed, conditions, 300)
         (nalsm, a), (_, strong), (stdp, b) = (found[k] for k in conditions)
         assert a.rate <= b.rate / 3
         assert strong.branching < a.branching < b.branching

@@ -1,0 +1,1 @@
+"""Fitting: parameters found from data, through gradients of a run."""

@@ -1,0 +1,100 @@
+"""Losses and features of a run: plain functions of arrays, for `bs.fit`, for sweeps, or for a loop of one's own.
+
+Time is the first axis of every array: voltages and spikes are (steps,) or (steps, cells), as `sim.run` returns them
+under jax transformations. Times are in ms, voltages in mV, rates in Hz; text such as "20 ms" is accepted wherever a
+number has a unit. A name ending in `_residual` gives a vector for least squares, the loss of the same name (`_mse`,
+`_loss`) the mean of its squares. Everything works under jit, vmap, reverse and forward mode, in float32 and float64,
+except for `victor_purpura` (a metric in NumPy) and the derivative of `kolmogorov_smirnov`. For trials, use jax.vmap.
+"""
+
+from .losses_network import (
+    correlation_distance,
+    fc_loss,
+    fcd_loss,
+    functional_connectivity,
+    functional_connectivity_dynamics,
+    kolmogorov_smirnov,
+    psd,
+    psd_loss,
+    psd_residual,
+    rmse,
+    synchrony,
+    upper_triangle,
+    wasserstein,
+)
+from .losses_signal import low_pass
+from .losses_spikes import (
+    Crossings,
+    crossing_times,
+    firing_rate,
+    first_spike_time,
+    isi_cv,
+    isi_mean,
+    smoothed_rate,
+    spike_array,
+    spike_count,
+)
+from .losses_trains import (
+    first_spike_cross_entropy,
+    max_over_time_cross_entropy,
+    rate_loss,
+    rate_regulariser,
+    rate_residual,
+    spike_count_cross_entropy,
+    van_rossum,
+    victor_purpura,
+)
+from .losses_voltage import (
+    low_passed_mse,
+    low_passed_residual,
+    soft_dtw,
+    soft_dtw_divergence,
+    voltage_mse,
+    voltage_residual,
+    window_features,
+    window_max,
+    window_residual,
+)
+
+__all__ = [
+    "Crossings",
+    "correlation_distance",
+    "crossing_times",
+    "fc_loss",
+    "fcd_loss",
+    "firing_rate",
+    "first_spike_cross_entropy",
+    "first_spike_time",
+    "functional_connectivity",
+    "functional_connectivity_dynamics",
+    "isi_cv",
+    "isi_mean",
+    "kolmogorov_smirnov",
+    "low_pass",
+    "low_passed_mse",
+    "low_passed_residual",
+    "max_over_time_cross_entropy",
+    "psd",
+    "psd_loss",
+    "psd_residual",
+    "rate_loss",
+    "rate_regulariser",
+    "rate_residual",
+    "rmse",
+    "smoothed_rate",
+    "soft_dtw",
+    "soft_dtw_divergence",
+    "spike_array",
+    "spike_count",
+    "spike_count_cross_entropy",
+    "synchrony",
+    "upper_triangle",
+    "van_rossum",
+    "victor_purpura",
+    "voltage_mse",
+    "voltage_residual",
+    "wasserstein",
+    "window_features",
+    "window_max",
+    "window_residual",
+]
