@@ -41,6 +41,11 @@ def unit_of(cls, argument):
     return {"v_pre": "mV", "v_post": "mV", "t": "ms", "dt": "ms"}.get(argument)
 
 
+def whole(cls):
+    """Names that count something: no gradient, no values between."""
+    return ("n", "full") if hasattr(cls, "most") else ()
+
+
 def numbers(cls, method, rng, n=None):
     """One plausible value (or n of them) for each argument of a method, away from kinks."""
     found = {}
@@ -50,6 +55,8 @@ def numbers(cls, method, rng, n=None):
         elif argument in ("t", "dt"):
             value = {"t": 12.3, "dt": 0.1}[argument]
             found[argument] = jnp.asarray(value) if n is None else jnp.full(n, value)
+        elif argument in whole(cls):
+            found[argument] = jnp.asarray(rng.integers(1, 5, n))
         else:
             found[argument] = jnp.asarray(rng.uniform(*RANGES.get(unit_of(cls, argument), PLAIN), n))
     return found
@@ -61,7 +68,7 @@ def parameters(cls):
 
 def evaluate(cls, method, values, params=None):
     """What a method returns, as a dict of floats; `params` replace the defaults without checks."""
-    result = cls.__bind__(parameters(cls) if params is None else params).call(method, values)
+    result = cls.__bind__({**parameters(cls), **(params or {})}).call(method, values)
     result = result if isinstance(result, dict) else {method: result}
     return {key: jnp.asarray(value, jnp.result_type(float)) for key, value in result.items()}
 

@@ -22,7 +22,7 @@ def sort_by_time(times, values):
     def stage(pair, partner):
         times, values = pair
         others = times[partner]
-        first = (np.arange(n) < partner).reshape(n, *[1] * (times.ndim - 1))
+        first = (np.arange(n, dtype=np.int32) < partner).reshape(n, *[1] * (times.ndim - 1))
         change = jnp.where(first, others < times, others > times)
         return (jnp.where(change, others, times), jnp.where(change, values[partner], values)), None
 
@@ -35,7 +35,8 @@ def _partners(n: int) -> np.ndarray:
 
     Rows that fill up to a power of two would hold inf and never move, so they are left out.
     """
-    rows, stages, block = np.arange(n), [np.arange(n)], 2
+    rows, block = np.arange(n, dtype=np.int32), 2
+    stages = [rows]
     while block < 2 * n:
         partners = [rows ^ (block - 1)]  # merges two sorted halves, the second one backwards
         while len(partners) < block.bit_length() - 1:

@@ -47,7 +47,7 @@ def first_spike(times, weights, delays=None, *, tau_m, tau_s, threshold=1.0):
         >>> jax.grad(lambda w: first_spike([1.0], w, tau_m=2.0, tau_s=1.0)[0])(jax.numpy.array([[5.0]])).shape
         (1, 1)
     """
-    form = _form(tau_m, tau_s)
+    form = form_of(tau_m, tau_s)
     times, weights = jnp.asarray(times, dtype()), jnp.asarray(weights, dtype())
     if weights.ndim != 2 or times.shape[-1:] != weights.shape[:1]:
         raise ParameterError(
@@ -55,13 +55,13 @@ def first_spike(times, weights, delays=None, *, tau_m, tau_s, threshold=1.0):
             f"(n_in, n_out)"
         )
     n_in, n_out = weights.shape
-    cells = [_per_cell(x, name, n_out) for name, x in (("tau_m", tau_m), ("tau_s", tau_s), ("threshold", threshold))]
-    delays = _delays(delays, (n_in, n_out))
+    cells = [per_cell(x, name, n_out) for name, x in (("tau_m", tau_m), ("tau_s", tau_s), ("threshold", threshold))]
+    delays = as_delays(delays, (n_in, n_out))
     arrivals = times.reshape(-1, n_in).T[:, :, None] + delays[:, None, :]
-    return _FIRST[form](arrivals, weights, *cells).reshape(*times.shape[:-1], n_out)
+    return FIRST[form](arrivals, weights, *cells).reshape(*times.shape[:-1], n_out)
 
 
-def _form(tau_m, tau_s) -> str:
+def form_of(tau_m, tau_s) -> str:
     """Which solution holds: decided by numbers, so "any" where they are not known."""
     if not (known(tau_m) and known(tau_s)):
         return "any"
@@ -69,16 +69,18 @@ def _form(tau_m, tau_s) -> str:
     return "double" if np.all(tau_m == 2 * tau_s) else "equal" if np.all(tau_m == tau_s) else "any"
 
 
-def _per_cell(x, name, n_out):
+def per_cell(x, name, n_out, zero=False):
+    """A value per cell (n_out,), positive, or at least 0."""
     x = jnp.asarray(x, dtype())
     if x.shape not in ((), (1,), (n_out,)):
         raise ParameterError(f"{name} has shape {x.shape}; give one number, or one per cell ({n_out},)")
-    if known(x) and not (np.isfinite(x).all() and (np.asarray(x) > 0).all()):
-        raise ParameterError(f"{name} = {np.asarray(x)} must be positive; a cell at rest is below its threshold")
+    if known(x) and not (np.isfinite(x).all() and ((np.asarray(x) > 0) | (zero & (np.asarray(x) == 0))).all()):
+        raise ParameterError(f"{name} = {np.asarray(x)} must be {'0 or ' * zero}positive; give such a number")
     return jnp.broadcast_to(x, (n_out,))
 
 
-def _delays(delays, shape):
+def as_delays(delays, shape):
+    """Delays of all edges."""
     delays = jnp.zeros((), dtype()) if delays is None else jnp.asarray(delays, dtype())
     if delays.ndim > 2 or any(a not in (1, b) for a, b in zip(delays.shape[::-1], shape[::-1])):
         raise ParameterError(f"delays has shape {delays.shape}; give one number, or a shape that broadcasts to {shape}")
@@ -168,4 +170,4 @@ def _implicit(form, found, primals, tangents):
     return jnp.where(fires, -moved / rate, 0.0)
 
 
-_FIRST = {name: _solver(form) for name, form in FORMS.items()}
+FIRST = {name: jax.jit(_solver(form)) for name, form in FORMS.items()}

@@ -127,14 +127,15 @@ def error_of_task(sim, task=PAPER, tested=512):
 
 
 def train(
-    task=PAPER, *, adjoint=None, net=None, iterations=500, batch=64, rate=5e-3, firing=300.0, criterion=CRITERION,
+    task=PAPER, *, adjoint=None, net=None, iterations=300, batch=64, rate=1e-2, firing=30.0, criterion=CRITERION,
     every=25, tested=512, seed=0, progress=False,
 ) -> Trained:  # fmt: skip
     """Train by `bs.fit` with Adam until fewer trials than `criterion` are answered wrong.
 
     Args:
         adjoint: default: e-prop with random feedback. net: default: `evidence_network(task, seed=seed)`.
-        iterations: at most. batch: trials of each, with new spikes. rate: of Adam. firing: of the rates, see `loss_of`.
+        iterations: at most. batch: trials of each, with new spikes. rate: of Adam; it falls to a twentieth as a cosine.
+        firing: of the rates, see `loss_of`.
         criterion: on `tested` unseen trials, asked after `every` iterations. seed: of weights, cues and spikes.
         progress: as in `bs.fit`.
     """
@@ -145,6 +146,6 @@ def train(
         sim, bs.Space({"*.weight": bs.free()}), loss_of(task, firing), evidence_task(batch * 64, task, seed),
         error=error_of_task(sim, task, tested), criterion=criterion, every=every, duration=task.duration,
         inputs=drive_of(task), batch=batch, steps=iterations,
-        method=optax.adam(rate), adjoint=bs.EProp(feedback="random", seed=seed) if adjoint is None else adjoint,
-        key=seed, progress=progress,
+        method=optax.adam(optax.cosine_decay_schedule(rate, iterations, 0.05)), key=seed, progress=progress,
+        adjoint=bs.EProp(feedback="random", seed=seed) if adjoint is None else adjoint,
     )  # fmt: skip

@@ -1,0 +1,139 @@
+"""Exact spike trains of networks of LIF cells with exponential currents, and their exact derivatives."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..errors import ParameterError, RunError
+from ..program import dtype
+from .first_spike import FIRST, as_delays, form_of, per_cell
+from .losses_checks import known
+
+
+def exact_spikes(
+    times, weights, delays=None, *, recurrent=None, recurrent_delays=None, tau_m, tau_s, threshold=1.0, t_ref=0.0,
+    duration, most,
+):  # fmt: skip
+    """All spikes of cells that are driven by given spikes and by each other, without a grid of time.
+
+    Equations and arguments as in `first_spike`; at a spike v = 0, and stays there for t_ref, while i goes on. The spikes
+    are the fixed point of a causal map: the response of every cell to all spikes that it receives, repeated until no
+    time changes, which takes at most as many rounds as the network fires spikes, and about duration / shortest
+    recurrent delay. Derivatives are those of the fixed point, in forward and reverse mode; where a spike moves, all its
+    effects on later times, resets and currents move with it (the jumps of Wunderlich & Pehle 2021,
+    10.1038/s41598-021-91786-z, by implicit differentiation). They hold as long as no spike appears or disappears. Work
+    and memory grow as (spikes of all sources) x cells x most: for circuits of up to some hundred cells.
+
+    Args:
+        times: (n_in, m) ms, spikes of every source; inf where it has fewer. For a batch: `jax.vmap`.
+        weights: (n_in, n_out); delays: ms, one number or any shape that broadcasts to it.
+        recurrent: (n_out, n_out) weights from cell to cell, with recurrent_delays; default none.
+        tau_m, tau_s, threshold, t_ref: one number or one per cell (n_out,); ms, and mV above rest.
+        duration: ms; later spikes are left out.
+        most: spikes per cell that there is room for.
+
+    Returns:
+        (n_out, most) ms, in order; inf where a cell fires less.
+
+    Raises:
+        ParameterError: as `first_spike`; shapes of recurrent weights; `most` below 1.
+        RunError: a cell fires more than `most` spikes. Under transformations its times are nan instead.
+
+    Example:
+        >>> exact_spikes([[0.0]], [[9.0]], tau_m=2.0, tau_s=1.0, duration=10.0, most=4).round(2).tolist()
+        [[0.25, 0.58, 1.02, 1.78]]
+    """
+    times, weights = jnp.asarray(times, dtype()), jnp.asarray(weights, dtype())
+    if weights.ndim != 2 or times.ndim != 2 or times.shape[0] != weights.shape[0]:
+        raise ParameterError(
+            f"times {times.shape} and weights {weights.shape} do not fit; give times (n_in, m) and weights "
+            f"(n_in, n_out)"
+        )
+    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 1:
+        raise ParameterError(f"most={most!r} is the number of spikes a cell has room for; give a whole number from 1")
+    n = weights.shape[1]
+    cells = {k: per_cell(x, k, n) for k, x in (("tau_m", tau_m), ("tau_s", tau_s), ("threshold", threshold))}
+    cells["t_ref"] = per_cell(t_ref, "t_ref", n, zero=True)
+    given = (times, weights, as_delays(delays, weights.shape))
+    if recurrent is None:
+        if recurrent_delays is not None:
+            raise ParameterError("recurrent_delays without recurrent weights; give recurrent= (n_out, n_out) too")
+        back = None
+    else:
+        recurrent = jnp.asarray(recurrent, dtype())
+        if recurrent.shape != (n, n):
+            raise ParameterError(f"recurrent has shape {recurrent.shape}; give weights ({n}, {n}), from row to column")
+        back = (recurrent, as_delays(recurrent_delays, (n, n)))
+    found, missed = jax.jit(_trains, static_argnums=(0, 1))(
+        form_of(tau_m, tau_s), int(most), given, back, cells, jnp.asarray(duration, dtype())
+    )
+    if known(missed) and missed.any():
+        raise RunError(f"cell {int(np.argmax(missed))} fires more than most={most} spikes; give more room, or less time")
+    return jnp.where(missed[:, None], jnp.nan, found)
+
+
+def _trains(form, most, given, back, cells, duration):
+    """Times (n_out, most), and which cells fire more."""
+    fed = _arrivals(*given)
+
+    def respond(spikes, room):
+        arrivals, weights = fed
+        if back is not None:
+            more = _arrivals(spikes, *back)
+            arrivals, weights = jnp.concatenate([arrivals, more[0]]), jnp.concatenate([weights, more[1]])
+        return _response(form, room, arrivals, weights, cells, duration)
+
+    none = jnp.full((given[1].shape[1], most), jnp.inf, dtype())
+    if back is None:
+        found = respond(none, most + 1)
+        return found[:, :most], found[:, most] < jnp.inf
+    once = partial(respond, room=most)
+    found = jax.lax.custom_root(lambda s: once(s) - s, none, lambda _, s: _repeat(once, s), _tangent)
+    return found, respond(found, most + 1)[:, most] < jnp.inf
+
+
+def _arrivals(times, weights, delays):
+    """Rows (n_in x m, n_out): when each spike arrives, and its weight."""
+    n, m = times.shape
+    arrivals = times[:, :, None] + delays[:, None, :]
+    return arrivals.reshape(n * m, -1), jnp.repeat(weights, m, axis=0)
+
+
+def _response(form, room, arrivals, weights, cells, duration):
+    """Spikes (n_out, room) of cells that do not interact: each is a first spike, of the cell that was reset before.
+
+    At the end r of a reset v = 0, and the current left by the past acts like one more spike at r.
+    """
+    tau_m, tau_s, threshold, t_ref = (cells[k] for k in ("tau_m", "tau_s", "threshold", "t_ref"))
+
+    def step(reset, _):
+        live = reset < jnp.inf
+        past = (arrivals <= reset[None]) & live[None]
+        age = jnp.where(past, jnp.where(live, reset, 0.0)[None] - jnp.where(past, arrivals, 0.0), 0.0)
+        left = jnp.sum(jnp.where(past, weights * jnp.exp(-age / tau_s[None]), 0.0), 0)
+        start = jnp.where(reset > -jnp.inf, reset, jnp.inf)  # nothing precedes the first spike
+        rows = jnp.concatenate([jnp.where(past, jnp.inf, arrivals), start[None]])[:, None, :]
+        found = FIRST[form](rows, jnp.concatenate([weights, left[None]]), tau_m, tau_s, threshold)[0]
+        found = jnp.where(live & ~(found > duration), found, jnp.inf)
+        return found + t_ref, found
+
+    start = jnp.full(weights.shape[1], -jnp.inf, weights.dtype)
+    return jax.lax.scan(step, start, None, length=room)[1].T
+
+
+def _repeat(function, start):
+    """What a causal map leaves as it is: every round makes at least one more spike final."""
+
+    def changes(pair):
+        old, new = pair
+        return jnp.any((old != new) & ~(jnp.isnan(old) & jnp.isnan(new)))
+
+    return jax.lax.while_loop(changes, lambda pair: (pair[1], function(pair[1])), (start, function(start)))[1]
+
+
+def _tangent(linear, given):
+    """x of J x - x = given: J leads from earlier spikes to later ones, so that x = J x - given ends; so does its mirror."""
+    solve = lambda linear, given: _repeat(lambda x: linear(x) + x - given, -given)
+    return jax.lax.custom_linear_solve(linear, given, solve, transpose_solve=solve)
