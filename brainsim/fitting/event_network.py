@@ -70,28 +70,54 @@ def exact_spikes(
         form_of(tau_m, tau_s), int(most), given, back, cells, jnp.asarray(duration, dtype())
     )
     if known(missed) and missed.any():
-        raise RunError(f"cell {int(np.argmax(missed))} fires more than most={most} spikes; give more room, or less time")
+        raise RunError(
+            f"cell {int(np.argmax(missed))} fires more than most={most} spikes; give more room, or less time"
+        )
     return jnp.where(missed[:, None], jnp.nan, found)
 
 
 def _trains(form, most, given, back, cells, duration):
     """Times (n_out, most), and which cells fire more."""
-    fed = _arrivals(*given)
-
-    def respond(spikes, room):
-        arrivals, weights = fed
-        if back is not None:
-            more = _arrivals(spikes, *back)
-            arrivals, weights = jnp.concatenate([arrivals, more[0]]), jnp.concatenate([weights, more[1]])
-        return _response(form, room, arrivals, weights, cells, duration)
-
-    none = jnp.full((given[1].shape[1], most), jnp.inf, dtype())
+    args = (given, back, cells, duration)
     if back is None:
-        found = respond(none, most + 1)
+        found = _respond(form, most + 1, None, *args)
         return found[:, :most], found[:, most] < jnp.inf
-    once = partial(respond, room=most)
-    found = jax.lax.custom_root(lambda s: once(s) - s, none, lambda _, s: _repeat(once, s), _tangent)
-    return found, respond(found, most + 1)[:, most] < jnp.inf
+    found = _fixed_point(form, most, *args)
+    return found, _respond(form, most + 1, found, *args)[:, most] < jnp.inf
+
+
+def _respond(form, room, spikes, given, back, cells, duration):
+    """Response of all cells to the given spikes, and to those of each other."""
+    arrivals, weights = _arrivals(*given)
+    if back is not None:
+        more = _arrivals(spikes, *back)
+        arrivals, weights = jnp.concatenate([arrivals, more[0]]), jnp.concatenate([weights, more[1]])
+    return _response(form, room, arrivals, weights, cells, duration)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _fixed_point(form, most, *args):
+    none = jnp.full((args[0][1].shape[1], most), jnp.inf, dtype())
+    return _repeat(lambda spikes: _respond(form, most, spikes, *args), none)
+
+
+@_fixed_point.defjvp
+def _fixed_point_jvp(form, most, args, moves):
+    """dS = J dS + b, where b moves what does not depend on other spikes.
+
+    J leads from earlier spikes to later ones, so the repetition ends after finitely many rounds, and so does its mirror.
+    """
+    found = _fixed_point(form, most, *args)
+    _, own = jax.jvp(lambda *args: _respond(form, most, found, *args), args, moves)
+    _, after = jax.linearize(lambda spikes: _respond(form, most, spikes, *args), found)
+    before = jax.linear_transpose(after, found)
+    moved = jax.lax.custom_linear_solve(
+        lambda x: x - after(x),
+        own,
+        lambda _, b: _repeat(lambda x: after(x) + b, b),
+        lambda _, b: _repeat(lambda x: before(x)[0] + b, b),
+    )
+    return found, moved
 
 
 def _arrivals(times, weights, delays):
@@ -131,9 +157,3 @@ def _repeat(function, start):
         return jnp.any((old != new) & ~(jnp.isnan(old) & jnp.isnan(new)))
 
     return jax.lax.while_loop(changes, lambda pair: (pair[1], function(pair[1])), (start, function(start)))[1]
-
-
-def _tangent(linear, given):
-    """x of J x - x = given: J leads from earlier spikes to later ones, so that x = J x - given ends; so does its mirror."""
-    solve = lambda linear, given: _repeat(lambda x: linear(x) + x - given, -given)
-    return jax.lax.custom_linear_solve(linear, given, solve, transpose_solve=solve)

@@ -120,10 +120,11 @@ def drive_of(task):
     return lambda data, key: {"input.spikes": bs.array(encoders.poisson(key, rates(data["cues"], task), DT))}
 
 
-def error_of_task(sim, task=PAPER, tested=512):
-    """A compiled function of parameters: part of unseen trials that are answered wrong."""
+def error_of_task(sim, task=PAPER, tested=512, seed=UNSEEN):
+    """A compiled function of parameters: part of `tested` trials that are answered wrong. seed: of trials and spikes;
+    `train` stops by those of the default."""
     decide = lambda result: jnp.argmax(answer(result["out.v"], task))
-    return error_of(sim, task.duration, drive_of(task), decide, evidence_task(tested, task, UNSEEN), "side")
+    return error_of(sim, task.duration, drive_of(task), decide, evidence_task(tested, task, seed), "side", seed)
 
 
 def train(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 import brainsim as bs
 
-UNSEEN = 2**20  # seed of the trials that errors are measured on
+UNSEEN = 2**20  # seed of the trials on which it is decided when to stop; take another one for a final test
 
 
 @dataclass(eq=False)
@@ -33,12 +33,12 @@ class Trained:
         return min(e for _, e in self.errors)
 
 
-def error_of(sim, duration, inputs, decide, trials, label, batch=64):
+def error_of(sim, duration, inputs, decide, trials, label, seed=UNSEEN, batch=64):
     """A compiled function of parameters: part of unseen trials that are answered wrong.
 
     Args:
         inputs: function of (data of a trial, key) -> inputs of its run. decide: function of the result -> answer.
-        trials: dict of arrays (trials, ...). label: name of the right answers.
+        trials: dict of arrays (trials, ...). label: name of the right answers. seed: of the spikes.
     """
     count = len(trials[label])
 
@@ -48,7 +48,7 @@ def error_of(sim, duration, inputs, decide, trials, label, batch=64):
         return decide(result) != one[label]
 
     def error(params):
-        keys = jax.random.split(jax.random.key(UNSEEN), count)
+        keys = jax.random.split(jax.random.key(seed), count)
         return jnp.mean(jax.lax.map(lambda both: wrong(params, *both), (trials, keys), batch_size=min(batch, count)))
 
     return jax.jit(error)

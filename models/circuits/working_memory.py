@@ -214,10 +214,11 @@ def drive_of(task):
     return inputs
 
 
-def error_of_task(sim, task=PAPER, tested=512):
-    """A compiled function of parameters: part of unseen trials that are answered wrong."""
+def error_of_task(sim, task=PAPER, tested=512, seed=UNSEEN):
+    """A compiled function of parameters: part of `tested` trials that are answered wrong. seed: of trials and spikes;
+    `train` stops by those of the default."""
     decide = lambda result: jnp.argmax(answer(result, task))
-    return error_of(sim, task.duration, drive_of(task), decide, match_task(tested, task, UNSEEN), "match")
+    return error_of(sim, task.duration, drive_of(task), decide, match_task(tested, task, seed), "match", seed)
 
 
 def train(

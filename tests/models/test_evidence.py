@@ -115,3 +115,4 @@ def test_a_short_task_is_learned_with_random_feedback():
 def test_the_criterion_of_the_paper_is_met():
     trained = library.train(library.PAPER, seed=0)
     assert trained.reached is not None and trained.reached <= 500
+    assert library.error_of_task(trained.sim, library.PAPER, 1024, seed=1)(trained.params) < 0.1
