@@ -57,11 +57,13 @@ _HOME = {
     "fitting.methods": ["LevenbergMarquardt"],
     "fitting.result": ["FitResult"],
     "fitting.posterior": ["nuts", "simulated_pairs"],
+    "fitting.first_spike": ["first_spike"],
+    "fitting.event_network": ["exact_spikes"],
     "about": ["info", "cite"],
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = {name: name for name in ("units", "plot", "ops", "models", "errors", "statistics", "surrogate", "functions")}
-_MODULES |= {"losses": "fitting.losses", "online": "fitting.online"}
+_MODULES |= {name: f"fitting.{name}" for name in ("losses", "online", "encoders")}
 
 __all__ = [
     "Neuron",

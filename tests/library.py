@@ -43,7 +43,7 @@ def unit_of(cls, argument):
 
 def whole(cls):
     """Names that count something: no gradient, no values between."""
-    return ("n", "full") if hasattr(cls, "most") else ()
+    return ("sites", "full") if hasattr(cls, "most") else ()
 
 
 def numbers(cls, method, rng, n=None):

@@ -26,17 +26,15 @@ def brute(times, weights, delays, tau_m, tau_s, threshold):
         waits = [*np.diff(arrivals[rows]), 12 * max(tau_m, tau_s)]
         y = np.zeros(2)
         for row, wait in zip(rows, waits):
-            y = y + [0, weights[row, cell]]
+            y = y + np.array([0, weights[row, cell]])
             dt = wait / 300
             step = expm(system * dt)
-            for k in range(300):
-                after = step @ y
-                if after[0] > threshold:
-                    break
-                y = after
-            else:
+            steps = 0
+            while steps < 300 and (step @ y)[0] <= threshold:
+                y, steps = step @ y, steps + 1
+            if steps == 300:
                 continue
-            out[cell] = arrivals[row] + k * dt
+            out[cell] = arrivals[row] + steps * dt
             out[cell] += brentq(lambda s: (expm(system * s) @ y)[0] - threshold, 0, dt, xtol=1e-13)  # noqa: B023
             break
     return out
@@ -92,7 +90,9 @@ def test_threshold_at_the_peak(tau_m, peak, x64):
         assert -1e9 < jax.grad(spike)(w)[0, 0] < -0.1 / np.sqrt(above + 1e-14)
 
 
-@pytest.mark.parametrize("tau_m, tau_s", TAUS)
+@pytest.mark.parametrize(
+    "tau_m, tau_s", [*TAUS[1:3], *(pytest.param(*t, marks=pytest.mark.slow) for t in (TAUS[0], *TAUS[3:]))]
+)
 def test_derivatives_by_everything(tau_m, tau_s, x64):
     times, weights, delays = drawn(tau_m, silent=False)
     fires = jnp.isfinite(first_spike(times, weights, delays, tau_m=tau_m, tau_s=tau_s))
@@ -104,7 +104,7 @@ def test_derivatives_by_everything(tau_m, tau_s, x64):
         return jnp.sum(toward * jnp.where(fires, found, 0.0))
 
     given = (times, weights, delays, jnp.full(N_OUT, tau_m), jnp.asarray(tau_s), jnp.full(N_OUT, 1.0))
-    reverse = jax.grad(total, argnums=range(6))(*given)
+    reverse = jax.jit(jax.grad(total, argnums=range(6)))(*given)
     forward = jax.jit(lambda given, moves: jax.jvp(total, given, moves)[1])
     rng = np.random.default_rng(1)
     for k in range(6):
@@ -196,5 +196,5 @@ BAD = {
 
 @pytest.mark.parametrize("given", BAD.values(), ids=BAD)
 def test_bad_input(given):
-    with pytest.raises(ParameterError, match="give|must|cannot"):
+    with pytest.raises(ParameterError, match=r"give|must|cannot"):
         first_spike(**{"times": [1.0, 2.0], "weights": [[1.0] * 3] * 2, "tau_m": 2.0, "tau_s": 1.0, **given})

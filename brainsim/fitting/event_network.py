@@ -18,13 +18,13 @@ def exact_spikes(
 ):  # fmt: skip
     """All spikes of cells that are driven by given spikes and by each other, without a grid of time.
 
-    Equations and arguments as in `first_spike`; at a spike v = 0, and stays there for t_ref, while i goes on. The spikes
-    are the fixed point of a causal map: the response of every cell to all spikes that it receives, repeated until no
-    time changes, which takes at most as many rounds as the network fires spikes, and about duration / shortest
-    recurrent delay. Derivatives are those of the fixed point, in forward and reverse mode; where a spike moves, all its
-    effects on later times, resets and currents move with it (the jumps of Wunderlich & Pehle 2021,
-    10.1038/s41598-021-91786-z, by implicit differentiation). They hold as long as no spike appears or disappears. Work
-    and memory grow as (spikes of all sources) x cells x most: for circuits of up to some hundred cells.
+    Equations and arguments as in `first_spike`; at a spike v = 0, and stays there for t_ref, while i goes on. The
+    spikes are the fixed point of a causal map: the response of every cell to all spikes that it receives, repeated
+    until no time changes, which takes at most as many rounds as the network fires spikes, and about duration /
+    shortest recurrent delay. Derivatives are those of the fixed point, in forward and reverse mode; where a spike
+    moves, all its effects on later times, resets and currents move with it (the jumps of Wunderlich & Pehle 2021,
+    10.1038/s41598-021-91786-z, by implicit differentiation). They hold as long as no spike appears or disappears.
+    Work and memory grow as (spikes of all sources) x cells x most: for circuits of up to some hundred cells.
 
     Args:
         times: (n_in, m) ms, spikes of every source; inf where it has fewer. For a batch: `jax.vmap`.
@@ -42,8 +42,9 @@ def exact_spikes(
         RunError: a cell fires more than `most` spikes. Under transformations its times are nan instead.
 
     Example:
-        >>> exact_spikes([[0.0]], [[9.0]], tau_m=2.0, tau_s=1.0, duration=10.0, most=4).round(2).tolist()
-        [[0.25, 0.58, 1.02, 1.78]]
+        >>> found = exact_spikes([[0.0]], [[9.0]], tau_m=2.0, tau_s=1.0, duration=10.0, most=4)
+        >>> [round(float(t), 2) for t in found[0]]
+        [0.27, 0.66, 1.42, inf]
     """
     times, weights = jnp.asarray(times, dtype()), jnp.asarray(weights, dtype())
     if weights.ndim != 2 or times.ndim != 2 or times.shape[0] != weights.shape[0]:
@@ -105,7 +106,7 @@ def _fixed_point(form, most, *args):
 def _fixed_point_jvp(form, most, args, moves):
     """dS = J dS + b, where b moves what does not depend on other spikes.
 
-    J leads from earlier spikes to later ones, so the repetition ends after finitely many rounds, and so does its mirror.
+    J leads from earlier spikes to later ones, so the repetition ends after finitely many rounds; so does its mirror.
     """
     found = _fixed_point(form, most, *args)
     _, own = jax.jvp(lambda *args: _respond(form, most, found, *args), args, moves)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import extras
 from ..program import dtype
+from .loop import stalled
 from .objective import words_of
 
 
@@ -68,10 +69,7 @@ class Evolution:
     def finished(self, patience, tolerance):
         if tolerance is not None and self.done and self.best_losses.min() <= tolerance:
             return True
-        if patience is None or self.done <= patience:
-            return False
-        least = np.fmin.accumulate(np.fmin.reduce(self.losses, axis=1))
-        return bool(least[-1] >= least[-1 - patience])
+        return stalled(self.losses, patience)
 
     @property
     def status(self):

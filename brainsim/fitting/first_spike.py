@@ -20,12 +20,12 @@ def first_spike(times, weights, delays=None, *, tau_m, tau_s, threshold=1.0):
         T = the earliest t with v(t) = threshold
 
     so v(t) = sum_j w_j k(t - t_j - d_j), k(s) = tau_s / (tau_m - tau_s) (exp(-s/tau_m) - exp(-s/tau_s)). Closed form
-    for tau_m = 2 tau_s (a square root) and tau_m = tau_s (Lambert W) when these are numbers that are known (Göltz et al.
-    2021, 10.1038/s42256-021-00388-x); otherwise, as where they are differentiated, a bracketed iteration to rounding.
-    Derivatives are those of the implicit function v(T) = threshold, in forward and reverse mode, of any order, by
-    weights, times, delays, time constants and threshold. A silent cell has T = inf and derivatives 0; so have inputs
-    that come later than T. As the peak of v nears the threshold dT grows without bound; the slope v'(T) is taken to be
-    at least sqrt(eps) threshold / tau_m, below which rounding makes it unknown.
+    for tau_m = 2 tau_s (a square root) and tau_m = tau_s (Lambert W) when these are numbers that are known (Göltz et
+    al. 2021, 10.1038/s42256-021-00388-x); otherwise, as where they are differentiated, a bracketed iteration to
+    rounding. Derivatives are those of the implicit function v(T) = threshold, in forward and reverse mode, of any
+    order, by weights, times, delays, time constants and threshold. A silent cell has T = inf and derivatives 0; so
+    have inputs that come later than T. As the peak of v nears the threshold dT grows without bound; the slope v'(T)
+    is taken to be at least sqrt(eps) threshold / tau_m, below which rounding makes it unknown.
 
     Args:
         times: (..., n_in) ms; inf for a source that does not fire.
@@ -42,7 +42,7 @@ def first_spike(times, weights, delays=None, *, tau_m, tau_s, threshold=1.0):
 
     Example:
         >>> import jax
-        >>> float(first_spike([1.0], [[4.0]], tau_m=2.0, tau_s=1.0))  # 1 + 2 ln 2
+        >>> float(first_spike([1.0], [[4.0]], tau_m=2.0, tau_s=1.0)[0])  # 1 + 2 ln 2
         2.386294364929199
         >>> jax.grad(lambda w: first_spike([1.0], w, tau_m=2.0, tau_s=1.0)[0])(jax.numpy.array([[5.0]])).shape
         (1, 1)
@@ -129,7 +129,7 @@ def _search(form, arrivals, weights, tau_m, tau_s, threshold):
         return ((after, left), kept), None
 
     kept = (zero, zero + 1.0, zero + jnp.inf, zero)
-    (ended, (v, i, time, gap)), _ = jax.lax.scan(step, ((zero, zero), kept), (times, gaps, sends))
+    (_, (v, i, time, gap)), _ = jax.lax.scan(step, ((zero, zero), kept), (times, gaps, sends))
     fires = time < jnp.inf
     wait = form.rise(v, jnp.where(fires, i, 4.0 * threshold), threshold, gap, tau_m, tau_s)
     found = jnp.where(fires, time + jnp.clip(wait, 0.0, gap), jnp.inf)

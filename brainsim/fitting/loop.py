@@ -142,10 +142,7 @@ class Loop:
             return False
         if tolerance is not None and np.min(self.best_losses) <= tolerance:
             return True
-        if patience is None or self.done <= patience:
-            return False
-        least = np.fmin.accumulate(np.fmin.reduce(self.losses, axis=1))
-        return bool(least[-1] >= least[-1 - patience])
+        return stalled(self.losses, patience)
 
     @property
     def points(self):
@@ -182,3 +179,11 @@ class Loop:
             return
         self.carry = jax.tree.unflatten(jax.tree.structure(self.carry), [jnp.asarray(x) for x in kept["leaves"]])
         self.losses, self.done, self.seconds = kept["losses"], kept["done"], kept["seconds"]
+
+
+def stalled(losses, patience) -> bool:
+    """Whether the best of losses (steps, starts) is as old as `patience` steps; None: never."""
+    if patience is None or len(losses) <= patience:
+        return False
+    least = np.fmin.accumulate(np.fmin.reduce(losses, axis=1))
+    return bool(least[-1] >= least[-1 - patience])

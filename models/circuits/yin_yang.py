@@ -8,7 +8,7 @@ Weights and the delay of every connection are learned by gradients of the spike 
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -41,7 +41,7 @@ def yin_yang_data(size=5000, seed=42, r_small=0.1, r_big=0.5):
     """
     if not 0 < r_small <= r_big / 2:
         raise ParameterError(f"r_small={r_small!r}, r_big={r_big!r}: dots must fit; give 0 < r_small <= r_big / 2")
-    draw = np.random.RandomState(seed)  # noqa: NPY002 - the published stream
+    draw = np.random.RandomState(seed)  # the published stream
     points, labels = np.empty((size, 4)), np.empty(size, int)
     for k in range(size):
         wanted = draw.randint(3)
@@ -200,14 +200,17 @@ def train(seeds=(0,), settings: Settings = Settings(), data=None, progress=None)
         better = (right > kept[0]) | ((right == kept[0]) & (-value > kept[1]))
         kept, chosen = np.where(better, [right, -value], kept), np.where(better, number, chosen)
         now = jax.tree.map(np.array, carry[0])
-        pick = lambda a, b: np.where(better.reshape(-1, 1, 1), a, b)
-        best = now if best is None else jax.tree.map(pick, now, best)
+        best = now if best is None else jax.tree.map(partial(_where, better), now, best)
         history.append(right)
         if progress:
             progress(number, right)
     seconds = time.perf_counter() - begun
     test = np.asarray(score(best, sets["test"])[0], float)
     return Trained(best, chosen, kept[0], test, np.array(history), seconds)
+
+
+def _where(seeds, a, b):
+    return np.where(seeds.reshape(-1, 1, 1), a, b)
 
 
 def _check(settings, points):

@@ -122,8 +122,8 @@ class TsodyksMarkramConductance(bs.Synapse):
 
 def _check_sites(synapse):
     """Numbers of release sites are whole and within what `on_pre` draws."""
-    n = synapse.n
-    what = f"{type(synapse).__name__}.n"
+    n = synapse.sites
+    what = f"{type(synapse).__name__}.sites"
     if not isinstance(n, float | np.ndarray):
         raise ParameterError(f"{what} = {n!r}; a number of release sites is no distribution: give numbers")
     if np.any(np.asarray(n) != np.floor(n)):
@@ -138,7 +138,7 @@ def _check_sites(synapse):
 def _released(synapse, u, full, h, key):
     """(increments of u and full at a spike h after the last one, number of vesicles)."""
     u_now = synapse.U + u * (1.0 - synapse.U) * jnp.exp(-h / synapse.tau_f)
-    refilled = bs.binomial_of(key, synapse.n - full, -jnp.expm1(-h / synapse.tau_d), synapse.most)
+    refilled = bs.binomial_of(key, synapse.sites - full, -jnp.expm1(-h / synapse.tau_d), synapse.most)
     released = bs.binomial_of(bs.fold_of(key, 0), full + refilled, u_now, synapse.most)
     return dict(u=u_now - u, full=refilled - released), released
 
@@ -157,19 +157,20 @@ class StochasticTsodyksMarkramCurrent(bs.Synapse):
     The number of vesicles is binomial, with mean n u x and variance n u x (1 - u x), where x, the chance of a site to
     be full, is that of `TsodyksMarkramCurrent`: so are the means. n = 1 is all or nothing. Random numbers depend on the
     seed, the name of the projection, the step and the place of the edge only. `full` is the number of full sites,
-    `last` the time of the last spike. No gradient reaches n, U, tau_f and tau_d. Defaults: U and time constants of
-    `TsodyksMarkramCurrent`.
+    `last` the time of the last spike. No gradient reaches the number of sites, U, tau_f and tau_d. Defaults: U and time
+    constants of `TsodyksMarkramCurrent`.
 
     Args:
         U, tau_f, tau_d, tau: as in `TsodyksMarkramCurrent`.
-        n: number of release sites, a whole number up to the class attribute `most` (20), to which the work at a spike
-            is proportional; a subclass may raise it.
+        sites: number n of release sites, a whole number up to the class attribute `most` (20), to which the work at a
+            spike is proportional; a subclass may raise it.
 
     Raises:
-        ParameterError: n is no whole number, or above `most`. A run in which a set value is none ends as non-finite.
+        ParameterError: `sites` is no whole number, or above `most`. A run in which a set value is none ends as
+            non-finite.
 
     Example:
-        >>> StochasticTsodyksMarkramCurrent(n=3, U=0.5).n
+        >>> StochasticTsodyksMarkramCurrent(sites=3, U=0.5).sites
         3.0
 
     References:
@@ -179,14 +180,14 @@ class StochasticTsodyksMarkramCurrent(bs.Synapse):
     most = 20
 
     w = bs.weight("pA")
-    n = bs.param(5.0, bounds=(1, None), closed=True)
+    sites = bs.param(5.0, bounds=(1, None), closed=True)
     U = bs.param(0.67, bounds=(0, 1), closed=True)
     tau_f = bs.param(1.0, "ms", bounds=(0, None))
     tau_d = bs.param(800.0, "ms", bounds=(0, None))
     tau = bs.param(3.0, "ms", bounds=(0, None))
 
     u = bs.state(0.0, on="edge", jump=True)
-    full = bs.state("n", on="edge", jump=True)
+    full = bs.state("sites", on="edge", jump=True)
     last = bs.state(0.0, "ms", on="edge", jump=True)
     i = bs.state(0.0, "pA", on="post")
 
@@ -198,7 +199,7 @@ class StochasticTsodyksMarkramCurrent(bs.Synapse):
 
     def on_pre(self, w, u, full, last, t, key):
         change, released = _released(self, u, full, t - last, key)
-        return dict(**change, last=t - last, i=w * (released / self.n))
+        return dict(**change, last=t - last, i=w * (released / self.sites))
 
     def current(self, i):
         return i
@@ -214,7 +215,7 @@ class StochasticTsodyksMarkramConductance(bs.Synapse):
         current into the target: g (E - v_post)
 
     Args:
-        U, tau_f, tau_d, n: as in `StochasticTsodyksMarkramCurrent`.
+        U, tau_f, tau_d, sites: as in `StochasticTsodyksMarkramCurrent`.
         tau: time constant of the conductance.
         E: reversal potential.
 
@@ -222,7 +223,7 @@ class StochasticTsodyksMarkramConductance(bs.Synapse):
         ParameterError: as `StochasticTsodyksMarkramCurrent`.
 
     Example:
-        >>> StochasticTsodyksMarkramConductance(n=3).E
+        >>> StochasticTsodyksMarkramConductance(sites=3).E
         0.0
 
     References:
@@ -232,7 +233,7 @@ class StochasticTsodyksMarkramConductance(bs.Synapse):
     most = 20
 
     w = bs.weight("nS", bounds=(0, None))
-    n = bs.param(5.0, bounds=(1, None), closed=True)
+    sites = bs.param(5.0, bounds=(1, None), closed=True)
     U = bs.param(0.67, bounds=(0, 1), closed=True)
     tau_f = bs.param(1.0, "ms", bounds=(0, None))
     tau_d = bs.param(800.0, "ms", bounds=(0, None))
@@ -240,7 +241,7 @@ class StochasticTsodyksMarkramConductance(bs.Synapse):
     E = bs.param(0.0, "mV")
 
     u = bs.state(0.0, on="edge", jump=True)
-    full = bs.state("n", on="edge", jump=True)
+    full = bs.state("sites", on="edge", jump=True)
     last = bs.state(0.0, "ms", on="edge", jump=True)
     g = bs.state(0.0, "nS", on="post")
 
@@ -252,7 +253,7 @@ class StochasticTsodyksMarkramConductance(bs.Synapse):
 
     def on_pre(self, w, u, full, last, t, key):
         change, released = _released(self, u, full, t - last, key)
-        return dict(**change, last=t - last, g=w * (released / self.n))
+        return dict(**change, last=t - last, g=w * (released / self.sites))
 
     def current(self, g, v_post):
         return g * (self.E - v_post)

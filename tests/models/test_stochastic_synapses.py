@@ -82,7 +82,7 @@ def z_of_moments(counts, n, p):
 @pytest.mark.parametrize("cls", [StochasticTsodyksMarkramCurrent, StochasticTsodyksMarkramConductance])
 def test_released_vesicles_are_binomial(cls, x64):
     """Mean n u x and variance n u x (1 - u x) at every spike of a regular train, over thousands of edges."""
-    synapses = {name: cls(n=n, **dict(zip(HOW, how))) for name, (n, *how) in CASES.items()}
+    synapses = {name: cls(sites=n, **dict(zip(HOW, how))) for name, (n, *how) in CASES.items()}
     for name, found in responses(synapses, REGULAR).items():
         n, *how = CASES[name]
         counts = np.rint(found * n)
@@ -97,7 +97,7 @@ def test_released_vesicles_are_binomial(cls, x64):
 
 
 def test_edges_and_spikes_are_independent_but_for_depletion(x64):
-    refilled = StochasticTsodyksMarkramCurrent(n=1, U=0.5, tau_d=1e-3)  # all sites: no memory
+    refilled = StochasticTsodyksMarkramCurrent(sites=1, U=0.5, tau_d=1e-3)  # all sites: no memory
     counts = np.rint(responses({"s": refilled}, REGULAR)["s"])
     r = np.corrcoef(counts)
     assert np.abs(r - np.eye(len(r))).max() < 5 / np.sqrt(counts.shape[1])
@@ -108,7 +108,7 @@ def test_edges_and_spikes_are_independent_but_for_depletion(x64):
 def test_many_sites_are_the_deterministic_synapse(x64):
     """The deviation of an edge falls as 1 / sqrt(n): with 130 sites it is that of the binomial law, around u x."""
     how = dict(zip(HOW, CASES["many sites"][1:]))
-    synapses = {"exact": TsodyksMarkramCurrent(**how), **{str(n): ManySites(n=n, **how) for n in (8, 130)}}
+    synapses = {"exact": TsodyksMarkramCurrent(**how), **{str(n): ManySites(sites=n, **how) for n in (8, 130)}}
     found = responses(synapses, REGULAR, targets=400)
     exact = found.pop("exact")[:, :1]
     np.testing.assert_allclose(exact[:, 0], probability(REGULAR, *how.values()), rtol=1e-9)
@@ -123,7 +123,7 @@ def test_many_sites_are_the_deterministic_synapse(x64):
 def test_nest(train, x64):
     """Two samples of one law: means and variances of NEST's quantal_stp_synapse and ours."""
     params, times = REFERENCE["params"], REFERENCE["trains"][train]
-    names = {"n": "n", "U": "U", "tau_fac": "tau_f", "tau_rec": "tau_d"}
+    names = {"n": "sites", "U": "U", "tau_fac": "tau_f", "tau_rec": "tau_d"}
     ours = lambda p: {names[k]: max(x, 1e-6) for k, x in p.items()}
     found = responses({k: StochasticTsodyksMarkramCurrent(**ours(p)) for k, p in params.items()}, times)
     for name, response in found.items():
@@ -140,7 +140,7 @@ def test_sites_per_edge_and_weights(x64):
     net = bs.Network(seed=1)
     a, b = net.add("a", SpikeSource(), 2), net.add("b", LIF(), 3)
     sites = np.array([1.0, 2.0, 4.0, 3.0, 2.0, 4.0])
-    net.connect(a, b, FewSites(n=sites), bs.all_to_all(), weight=0.1, name="s")
+    net.connect(a, b, FewSites(sites=sites), bs.all_to_all(), weight=0.1, name="s")
     sim = net.compile(dt=0.1, record=["b.v", "s.full"])
     inputs = {"a.spikes": bs.spike_trains([1.0, 3.0, 4.0], [0, 1, 0])}
     full = np.asarray(sim.run(6.0, inputs=inputs)["s.full"])
@@ -164,7 +164,7 @@ def test_sites_per_edge_and_weights(x64):
 def test_impossible_numbers_of_sites(n, message):
     for cls in (StochasticTsodyksMarkramCurrent, StochasticTsodyksMarkramConductance):
         with pytest.raises(ParameterError, match=message):
-            cls(n=n)
+            cls(sites=n)
 
 
 def test_plastic_weights_and_vesicles_together(x64):
@@ -172,7 +172,7 @@ def test_plastic_weights_and_vesicles_together(x64):
     net = bs.Network(seed=6)
     a, b = net.add("a", SpikeSource(), 1), net.add("b", SpikeSource(), 200)
     how = dict(plasticity=STDP(A_plus=0.3, A_minus=0.2), bounds=(0.0, 50.0))
-    net.connect(a, b, StochasticTsodyksMarkramCurrent(n=4, U=0.5), bs.all_to_all(), weight=8.0, name="s", **how)
+    net.connect(a, b, StochasticTsodyksMarkramCurrent(sites=4, U=0.5), bs.all_to_all(), weight=8.0, name="s", **how)
     sim = net.compile(dt=DT, record=["s.i", "s.w", "s.full"])
     inputs = {"a.spikes": bs.spike_train([5.0, 20.0, 40.0]), "b.spikes": bs.spike_train([7.0, 18.0])}
     result = sim.run(45.0, inputs=inputs)
@@ -193,6 +193,6 @@ def test_what_is_no_number_of_sites_in_a_run():
     net = bs.Network()
     a, b = net.add("a", SpikeSource(), 1), net.add("b", LIF(), 1)
     net.connect(a, b, StochasticTsodyksMarkramCurrent(), bs.all_to_all(), weight=1.0, name="s")
-    net.derive("s.n", lambda p: 2.5)
+    net.derive("s.sites", lambda p: 2.5)
     with pytest.raises(NonFiniteError):
         net.compile(dt=0.1, record="s.i").run(3.0, inputs={"a.spikes": bs.spike_train([1.0])})
