@@ -76,9 +76,6 @@ def derivative(program: Program, group: Group, z: dict, env: dict, bound: dict) 
         "key": env.get("key"),
     }
     out = {s: neuron.call("d" + s, available) for s in own if "d" + s in group.model.__methods__}
-    for s in own:
-        if f"nudge/{s}/rate" in env:
-            out[s] = out.get(s, 0.0) + env[f"nudge/{s}/pull"] - env[f"nudge/{s}/rate"] * z[s]
     for place, on, values in (
         *((s, "post", slot_values) for s in program.slots_of(group)),
         *((t, "pre", terminal_values) for t in program.terminals_of(group)),

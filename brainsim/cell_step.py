@@ -28,15 +28,14 @@ def integrate_and_fire(program, g, z, parts, env, bound, xi, table, old):
     held = old["refractory"] > 0 if "refractory" in old else None
     if program.methods[g.index] in integrate.EXPLICIT:
         moved = _stages(program, g, start, env, bound, xi)
-        return fire(program, g, start, clamp(g, start, moved, held), parts, env, bound, old)
-    nudged = any(k.startswith("nudge/") for k in env)  # the tables do not know of it
-    linear = {k: start[k] for k in start if f"{k}<{k}" in table.get("free", {}) and not nudged}
+        return fire(program, g, start, clamp(g, start, pulled(moved, env), held), parts, env, bound, old)
+    linear = {k: start[k] for k in start if f"{k}<{k}" in table.get("free", {})}
     dt = jnp.asarray(program.dt, dtype())
     f = lambda z: cell.derivative(program, g, z, env, bound)
     moved = integrate.exponential_euler(f, start, dt, cell.diffusion(program, g, start, env, bound), xi, skip=linear)
     if linear:
         moved.update(integrate.exact_step(linear, f(start), table, held))
-    return fire(program, g, start, clamp(g, start, moved, held), parts, env, bound, old)
+    return fire(program, g, start, clamp(g, start, pulled(moved, env), held), parts, env, bound, old)
 
 
 def _stages(program, g, start, env, bound, xi):
@@ -72,6 +71,15 @@ def sum_of(terms):
         term = value if scale is None else value * scale
         total = term if total is None else total + term
     return total
+
+
+def pulled(moved, env):
+    """States with the pull of `bs.nudge` over this step, after all else; a rate of 0 changes no bit."""
+    out = dict(moved)
+    for name, x in moved.items():
+        if f"nudge/{name}/rate" in env:
+            out[name] = x - (env[f"nudge/{name}/value"] - x) * jnp.expm1(-env[f"nudge/{name}/rate"] * env["dt"])
+    return out
 
 
 def clamp(g, start, moved, held):

@@ -40,8 +40,8 @@ def couplings(s, z, t):
 
 
 def _nudge(env, key, group, member, value):
-    """Rate and rate times value for the cells of one population, 0 for the others of its group."""
-    for part, x in zip(("rate", "pull"), value, strict=True):
+    """Rate and value for the cells of one population, 0 for the others of its group."""
+    for part, x in zip(("rate", "value"), value, strict=True):
         have = env.get(f"{key}/{part}", jnp.zeros((group.n,), dtype()))
         env[f"{key}/{part}"] = have.at[member.start : member.stop].set(x)
 

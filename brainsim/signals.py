@@ -87,7 +87,7 @@ class OUNoise(Drive):
 
 @drive
 class Nudge(Drive):
-    """Pulls a state towards values over time: what `couplings` reads are the rate, and rate times value."""
+    """Pulls a state towards values over time; its value is (2, n): rates and values."""
 
     label: ClassVar[str] = "nudge"
     values: Any
@@ -102,7 +102,7 @@ class Nudge(Drive):
     def value(self, step, dt, n, key, carry):
         now = Array(self.values).value(step, dt, n, key, carry)[0] if np.ndim(self.values) else self.values
         rate = jnp.broadcast_to(jnp.asarray(self.rate, jnp.result_type(float)), (n,))
-        return jnp.stack([rate, rate * now]), carry
+        return jnp.stack([rate, jnp.broadcast_to(now, (n,)).astype(rate.dtype)]), carry
 
 
 def array(values, every=None, hold=False, start=0.0) -> Drive:
@@ -126,10 +126,12 @@ def array(values, every=None, hold=False, start=0.0) -> Drive:
 
 
 def nudge(values, rate) -> Drive:
-    """Adds rate (value - state) to the equation of a state: `inputs={"hh.v": bs.nudge(v_data, 1.0)}`.
+    """Pulls a state towards values: `inputs={"hh.v": bs.nudge(v_data, 1.0)}`.
 
-    With a large rate a state is clamped to the values. In a fit the rate is annealed to 0, so that a model which would
-    run away from the data is led along them (nudging of data assimilation; Abarbanel et al. 2009, 10.1137/080718450).
+    Equation, after each step: state += (value - state) (1 - exp(-rate dt)); this is the term rate (value - state) in
+    the equation of the state, split off. So a rate of 0 changes no bit, and with a large one the state is clamped to
+    the values. In a fit the rate is annealed to 0, so that a model which would run away from the data is led along them
+    (nudging of data assimilation; Abarbanel et al. 2009, 10.1137/080718450).
 
     Args:
         values: in the unit of the state: a number, or values over time, (time,) or (time, n); the value of a step is

@@ -183,7 +183,7 @@ def _fire(s, g, start, moved, env):
 
     def one(start, moved, env, bound, old, key):
         held = old["refractory"] > 0 if "refractory" in old else None
-        held_back = cell_step.clamp(g, start, moved, held)
+        held_back = cell_step.clamp(g, start, cell_step.pulled(moved, env), held)
         return _as_spikes(s, cell_step.fire(s.program, g, start, held_back, parts, env, bound, old, key))
 
     if not _wants_key(g):

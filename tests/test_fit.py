@@ -17,7 +17,7 @@ import pytest
 
 import brainsim as bs
 from brainsim.errors import ParameterError, RunError, UnknownNameError
-from brainsim.models import LIF
+from brainsim.models import LIF, ExpCurrent
 
 RUN = {"duration": 40.0, "inputs": {"c.I": bs.step(10.0, 5.0, 25.0)}}
 SPACE = bs.Space({"c.tau": bs.bounded(2.0, 60.0, log=True), "c.R": bs.positive(1.0)})
@@ -157,17 +157,85 @@ def test_noise_is_fresh_or_the_same():
 def test_nudging_is_a_pull_towards_the_data(x64):
     sim = passive(2)
     v = np.asarray(sim.run(30.0, inputs={"c.I": 5.0, "c.v": bs.nudge(-40.0, np.array([0.0, 0.2]))})["c.v"])
-    t = (np.arange(300) + 1) * 0.1
     for k, found in zip((0.0, 0.2), v.T, strict=True):
-        rate = 1 / 20.0 + k
-        end = (-55.0 / 20.0 + k * -40.0) / rate
-        np.testing.assert_allclose(found, end + (-60.0 - end) * np.exp(-rate * t), atol=1e-9)
+        expected = [-60.0]
+        for _ in range(300):
+            x = -55.0 + (expected[-1] + 55.0) * np.exp(-0.1 / 20.0)
+            expected.append(x + (-40.0 - x) * (1 - np.exp(-0.1 * k)))
+        np.testing.assert_allclose(found, expected[1:], atol=1e-9)
+        limit = (-55.0 / 20.0 + k * -40.0) / (1 / 20.0 + k)  # of the equation with the pull in it
+        assert abs(found[-1] - limit) < (0.3 if k else 1.2)
     with pytest.raises(UnknownNameError, match=r"there is no state 'c.I'"):
         sim.run(1.0, inputs={"c.I": bs.nudge(-40.0, 0.1)})
     with pytest.raises(ParameterError, match="nudge rate = -1"):
         bs.nudge(-40.0, -1.0)
     with pytest.raises(RunError, match="values cover 1 ms"):
         sim.run(2.0, inputs={"c.v": bs.nudge(np.zeros(10), 0.1)})
+
+
+def test_a_rate_of_0_changes_no_bit(x64):
+    """Also of cells that share arrays with those that are nudged, and with exact propagators."""
+    net = bs.Network(seed=0)
+    for name in "ab":
+        net.add(name, LIF(v_rest=-60.0, v_th=-50.0, v_reset=-60.0), 2)
+    net.connect("a", "b", ExpCurrent(tau=5.0), bs.all_to_all(), weight=30.0, delay=1.0)
+    sim = net.compile(dt=1.0, record=["*.v"])
+    drive = {"*.I": bs.sine(15.0, 20.0, offset=10.0)}
+    plain = sim.run(100.0, inputs=drive)
+    nudged = sim.run(100.0, inputs={**drive, "a.v": bs.nudge(-55.0, 0.0)})
+    pulled = sim.run(100.0, inputs={**drive, "a.v": bs.nudge(-55.0, 0.5)})
+    traced = jax.jit(lambda k: sim.run(100.0, inputs={**drive, "a.v": bs.nudge(-55.0, k)})["a.v"])
+    for name in ("a.v", "b.v"):
+        assert np.array_equal(plain[name], nudged[name]) and not np.array_equal(plain[name], pulled[name])
+    np.testing.assert_allclose(traced(0.5), pulled["a.v"], rtol=1e-9)
+
+
+def test_the_point_of_a_lucky_batch_is_not_the_result(x64):
+    """Two trials whose optima are 1 and 5: with one of them in each step the end is near 3, and so is the result."""
+    sim, data = passive(), np.array([1.0, 5.0])
+    loss = lambda params, data: (params["c.R"] - data) ** 2
+    only = bs.Space({"c.R": bs.positive(1.0)})
+    run = {"duration": 0.1, "method": optax.adam(optax.cosine_decay_schedule(0.1, 300)), "steps": 300}
+    result = bs.fit(sim, only, loss, data, **run, batch=1)
+    assert result.params["c.R"] == pytest.approx(3.0, abs=0.5)
+    assert result.loss == pytest.approx(4.0, abs=0.3) and np.nanmin(result.losses) < 2.0
+
+
+def test_what_follows_a_fit_uses_its_noise(x64):
+    net = bs.Network(seed=0)
+    net.add("c", LIF(v_rest=-60.0, v_th=1000.0, v_reset=-60.0), 1)
+    sim = net.compile(dt=0.1, record=["c.v"])
+    noisy = {"duration": 20.0, "inputs": {"c.I": bs.ou_noise(5.0, 5.0, 5.0)}}
+    loss = lambda result: (result["c.v"] + 55.0)[::2, 0]
+    result = bs.fit(sim, bs.Space({"c.R": bs.positive(1.0)}), loss, **noisy, method="lm", steps=15)
+    assert float(result.objective.value(jnp.asarray(result.vectors[0]))) == pytest.approx(result.loss, rel=1e-9)
+    assert result.laplace().variance == pytest.approx(result.loss * 100 / 99, rel=1e-6)
+
+
+OTHER = {
+    "another scale": dict(space=bs.Space({"c.tau": bs.bounded(2.0, 60.0, log=True), "c.R": bs.positive(2.0)})),
+    "another map": dict(space=bs.Space({"c.tau": bs.bounded(2.0, 60.0), "c.R": bs.positive(1.0)})),
+    "another loss": dict(loss=lambda result, data: 2.0 * residuals(result, data)),
+    "another input": dict(inputs={"c.I": bs.step(11.0, 5.0, 25.0)}),
+    "another rate": dict(method=optax.adam(0.2)),
+    "other starts": dict(starts=[{"c.tau": 9.0}, {"c.tau": 21.0}]),
+    "other data": dict(data=np.full((400, 1), -58.0)),
+    "another key": dict(key=3),
+}
+
+
+def test_the_file_of_another_fit_is_refused(tmp_path):
+    sim = passive()
+    file = tmp_path / "fit.h5"
+    start = [{"c.tau": 9.0}, {"c.tau": 20.0}]
+    how = {**RUN, "space": SPACE, "loss": residuals, "data": np.full((400, 1), -57.0), "starts": start}
+    how |= {"method": optax.adam(0.1), "steps": 3, "resume": file}
+    first = bs.fit(sim, **how)
+    assert np.array_equal(bs.fit(sim, **how).vectors, first.vectors)
+    for kind, change in OTHER.items():
+        with pytest.raises(ParameterError, match="holds another fit"):
+            bs.fit(sim, **{**how, **change})
+            pytest.fail(kind)
 
 
 def recovery(noise, starts):
@@ -228,7 +296,7 @@ KILLED = """
     import sys, time
     import numpy as np, optax
     import brainsim as bs
-    from brainsim.models import LIF
+    from brainsim.models import LIF, ExpCurrent
     net = bs.Network(seed=0)
     net.add("c", LIF(v_rest=-60.0, v_th=1000.0, v_reset=-60.0), 1)
     sim = net.compile(dt=0.1, record=["c.v"])
@@ -311,6 +379,17 @@ BAD = {
     "nudge without a name": (dict(nudge=np.zeros(400)), "give a dict"),
     "negative annealing": (dict(nudge={"c.v": np.zeros(400)}, anneal=(-1.0, 0.0)), "at least 0"),
     "nothing varies": (dict(space=bs.Space({})), "nothing varies"),
+    "annealing that does not end": (dict(nudge={"c.v": np.zeros(400)}, anneal=(1.0, 0.5)), "end with 0"),
+    "annealing in words": (dict(nudge={"c.v": np.zeros(400)}, anneal="fast"), "end with 0"),
+    "a start that does not vary": (dict(starts=[{"c.Tau": 7.0}]), "did you mean 'c.tau'"),
+    "negative clipping": (dict(method="adam", clip=-1.0), "clip=-1.0; give a positive number"),
+    "clipping in words": (dict(method="adam", clip="a"), "give a positive number"),
+    "large normalisation": (dict(method="adam", normalize=1.5), "up to 1"),
+    "clipping without a gradient": (dict(method="cma", clip=1.0), "leave them out"),
+    "fresh noise without a gradient": (dict(method="cma", noise="fresh"), "one noise"),
+    "tolerance in words": (dict(tolerance="a"), "give a loss"),
+    "inputs that are none": (dict(inputs=5.0), "give a dict such as"),
+    "a loss of known numbers": (dict(loss=lambda result: [float(result["c.v"][0, 0])]), "write it with jax.numpy"),
 }
 
 
@@ -319,7 +398,7 @@ def test_bad_fits_say_what_to_write(kind):
     given, message = BAD[kind]
     sim = passive()
     args = {"space": SPACE, "loss": residuals, "data": np.zeros((400, 1)), "method": "lm", **RUN, **given}
-    with pytest.raises((ParameterError, RunError), match=message):
+    with pytest.raises((ParameterError, RunError, UnknownNameError), match=message):
         bs.fit(sim, **args)
 
 

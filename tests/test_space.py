@@ -170,6 +170,23 @@ BAD = {
         ParameterError,
         "outside of the bounds",
     ),
+    "negative scale": (lambda: bs.negative(-10.0), ParameterError, "must be positive; the sign"),
+    "no scale": (lambda: bs.free(0.0), ParameterError, "must be positive"),
+    "factor beyond the model": (
+        lambda sim: bs.Space({"e.tau": bs.bounded(-3.0, 3.0, relative=True)}).bind(sim),
+        ParameterError,
+        "the model allows",
+    ),
+    "tied beyond the model": (
+        lambda sim: bs.Space({"e.tau": bs.bounded(5.0, 9.0), "i.tau": bs.tied("e.tau", -1.0)}).bind(sim),
+        ParameterError,
+        "the model allows",
+    ),
+    "tied to another unit": (
+        lambda sim: bs.Space({"e.v_rest": bs.tied("e.tau")}).bind(sim),
+        ParameterError,
+        "cannot be tied",
+    ),
     "prior without a density": (lambda: bs.positive(prior=bs.choice([1.0])), ParameterError, "no density"),
 }
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import extras
+from ..errors import ParameterError
 from ..program import dtype
-from .loop import stalled
+from .loop import annealing, stalled
 from .objective import words_of
 
 
@@ -20,6 +21,12 @@ class Evolution:
         self.done, self.chunk, self.rates = 0, 1, rates
         cma = extras.load("cma")
         reach = np.concatenate([objective.bound.reach, np.full(objective.size - objective.bound.size, np.inf)])
+        outside = [label for x in points for label, v, r in zip(objective.bound.labels, x, reach) if abs(v) >= r]
+        if outside:
+            raise ParameterError(
+                f"{outside[0]} starts within 0.03 % of a bound, where cma does not search; start further inside, "
+                f"or widen the bounds"
+            )
         seeds = np.asarray(jax.random.bits(jax.random.fold_in(key, 2), (len(points),), jnp.uint32)) % (2**31 - 2) + 1
         options = {"verbose": -9, "bounds": [list(-reach), list(reach)]}
         self.searches = [
@@ -63,10 +70,17 @@ class Evolution:
             self.losses = np.concatenate([self.losses, [now]])
             self.done += 1
 
+    def traced(self):
+        """The program of the loss, as a jaxpr with its constants."""
+        rate = None if self.rates is None else jnp.zeros((), dtype())
+        return jax.make_jaxpr(self._values)(jnp.asarray(self.best, dtype()), rate)
+
     def finish(self):
         pass
 
     def finished(self, patience, tolerance):
+        if annealing(self.rates, self.done):
+            return False
         if tolerance is not None and self.done and self.best_losses.min() <= tolerance:
             return True
         return stalled(self.losses, patience)

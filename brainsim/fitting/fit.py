@@ -6,12 +6,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ..errors import ParameterError, RunError
+from ..errors import ParameterError, RunError, UnknownNameError, unknown
 from ..progress import Progress
 from .evolution import Evolution
 from .loop import Loop
 from .methods import LevenbergMarquardt, method_of
-from .objective import Objective, _by_name
+from .objective import Objective, _by_name, words_of
 from .result import FitResult
 from .resume import Resume, fingerprint
 
@@ -70,14 +70,16 @@ def fit(
         params: values in place of those of `sim`, of parameters that do not vary too.
         batch: trials per step; all data then have a leading axis of trials, and loss and inputs see one of them.
         noise: "fresh": another realisation in every step, "same": one for the whole fit; default: fresh for optax
-            methods.
+            methods. With fresh noise, or a part of the trials in a step, losses do not compare: then the result is the
+            last point of every start, with its loss over all trials under one noise; else it is the best point.
         nudge: state -> values over time that it is pulled to, with a rate that falls to 0 over the steps (`bs.nudge`).
         anneal: rates of the nudging in 1/ms, in equal parts of the steps, or pairs (rate, part). Default: 1 for 40 %
             of them, 0.3, 0.1 and 0.03 for 12 % each, and 0.
         clip: largest norm of the gradient. normalize: divide the gradient by this power of its norm (0.8 to 1).
         patience: stop when the best loss has not improved for so many steps. tolerance: stop when it is below this.
         width: starts that run side by side; default: all.
-        resume: a file; an interrupted fit goes on from it, with the same bits as an uninterrupted one.
+        resume: a file; an interrupted fit goes on from it, with the same bits as an uninterrupted one. A file of
+            another fit (program, data, starts or settings differ) is refused.
         progress: True, False, None (when the wait is worth it), or a function of (step, steps, best loss).
         check: a function that may ask for `step`, `params` and `extra` (of the best start, where it is now), called
             after every `check_every` steps; the fit stops when it returns True: validation on other data.
@@ -91,7 +93,7 @@ def fit(
         RunError: no start has a finite loss.
     """
     chosen = method_of(method, clip, normalize)
-    _check(steps, starts, width, patience, noise, check_every)
+    _check(steps, starts, width, patience, noise, check_every, tolerance)
     noise = noise or ("fresh" if type(chosen).__name__ == "Gradient" and method not in ("lbfgs",) else "same")
     if nudge is None and anneal is not None:
         raise ParameterError("anneal= is the schedule of nudge=; give nudge={'hh.v': v_data}, or leave anneal out")
@@ -106,12 +108,15 @@ def fit(
             f"method={method!r} needs residuals: return a vector such as result.traces['e.v'].values - data, not its "
             f"mean square; or take 'lbfgs' or an optax transformation"
         )
+    if chosen == "cma" and (batch not in (None, objective.trials) or noise == "fresh"):
+        raise ParameterError("'cma' compares losses, so it takes all trials and one noise: leave batch and noise out")
     points = _starts(objective, starts, key)
+    objective.words = words_of(jax.random.key(key), 0, 0)
     rates = None if nudge is None else _rates(ANNEALED if anneal is None else anneal, steps, anneal is None)
     begun = time.perf_counter()
     args = (objective, chosen, points, jax.random.key(key), noise, rates, width)
     loop = Evolution(*args) if chosen == "cma" else Loop(*args)
-    file = None if resume is None else Resume(Path(resume), fingerprint(loop, sim, data, steps, key, noise))
+    file = None if resume is None else Resume(Path(resume), fingerprint(loop, points, rates, steps))
     if file is not None:
         loop.restore(file.load())
     bar = _Bar(steps, progress)
@@ -144,7 +149,7 @@ def _stops(stop, objective, loop) -> bool:
     return bool(stop(step=loop.done, params=objective.bound.params(x[:n]), extra=extra))
 
 
-def _check(steps, starts, width, patience, noise, check_every):
+def _check(steps, starts, width, patience, noise, check_every, tolerance):
     for name, value in (("steps", steps), ("width", width), ("patience", patience), ("check_every", check_every)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
             raise ParameterError(f"{name}={value!r}; give a whole number of at least 1")
@@ -152,6 +157,8 @@ def _check(steps, starts, width, patience, noise, check_every):
         raise ParameterError(
             f"starts={starts!r}; give a whole number of at least 1, 'prior', or vectors (starts, size)"
         )
+    if tolerance is not None and (isinstance(tolerance, bool) or not isinstance(tolerance, (int, float))):
+        raise ParameterError(f"tolerance={tolerance!r}; give a loss, such as 1e-6")
     if noise not in (None, "fresh", "same"):
         raise ParameterError(f"noise={noise!r}; give 'fresh' or 'same'")
 
@@ -167,6 +174,9 @@ def _starts(objective, given, key) -> np.ndarray:
         points = bound.draw(given, key)
         points[0] = bound.vector()
     elif isinstance(given, list | tuple) and all(isinstance(p, dict) for p in given):
+        known = [n for b in bound.blocks for n in b.names]
+        for name in (n for p in given for n in p if n not in known):
+            raise UnknownNameError(f"starts: {unknown('parameter that varies', name, known)}")
         points = np.stack([bound.vector(p) for p in given])
     else:
         points = np.atleast_2d(np.asarray(given, float))
@@ -181,12 +191,15 @@ def _starts(objective, given, key) -> np.ndarray:
 
 def _rates(anneal, steps, usual) -> np.ndarray:
     """Rate of the nudging in every step."""
-    pairs = [a if isinstance(a, tuple | list) else (a, 1.0 / len(anneal)) for a in anneal]
-    if usual:
-        pairs = list(zip(ANNEALED, PARTS, strict=True))
-    rates, parts = np.array(pairs, float).T
-    if (rates < 0).any() or (parts <= 0).any():
-        raise ParameterError(f"anneal={anneal!r}; give rates of at least 0 in 1/ms, such as (1.0, 0.3, 0.1, 0.03, 0.0)")
+    try:
+        pairs = [a if isinstance(a, tuple | list) else (float(a), 1.0 / len(anneal)) for a in anneal]
+        rates, parts = np.array(list(zip(ANNEALED, PARTS, strict=True)) if usual else pairs, float).T
+    except (TypeError, ValueError):
+        rates = parts = np.array([-1.0])
+    if (rates < 0).any() or (parts <= 0).any() or rates[-1] != 0:
+        raise ParameterError(
+            f"anneal={anneal!r}; give rates of at least 0 in 1/ms that end with 0, such as (1.0, 0.3, 0.1, 0.03, 0.0)"
+        )
     ends = np.ceil(np.cumsum(parts) / parts.sum() * steps - 1e-9).astype(int)
     return np.repeat(rates, np.diff(ends, prepend=0))[:steps]
 

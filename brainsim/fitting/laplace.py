@@ -23,7 +23,7 @@ class Laplace:
 
     Attributes:
         labels: names of the n numbers. mean: (n,) the vector. covariance: (n, n) of the vector.
-        errors: label -> standard error of the value, in the unit of the parameter (first order).
+        errors: label -> standard error of the value, in the unit of the parameter; of the factor where it is relative.
         eigenvalues: (n,) of J'J / s^2, largest first. directions: (n, n), a column for each; unit vectors of the
             vector.
         variance: s^2, of the residuals.
@@ -75,10 +75,12 @@ def laplace(result, start=None) -> Laplace:
         raise ParameterError("this result was loaded from a file, without its objective; run the fit again")
     if not o.is_vector:
         raise ParameterError("the loss is one number, so its noise is unknown; return a vector of residuals")
+    if start is not None and not 0 <= int(start) < len(result.vectors):
+        raise ParameterError(f"start={start}; give one from 0 to {len(result.vectors) - 1}")
     at = int(np.nanargmin(result.best_losses)) if start is None else int(start)
     x = jnp.asarray(result.vectors[at], dtype())
     rate = None if o.nudge is None else jnp.zeros((), dtype())
-    words = jnp.zeros(2, jnp.uint32)
+    words = o.words
     f = lambda x: o.residuals(x, words, None, rate)
     r, jacobian = (np.asarray(a, float) for a in jax.jit(lambda x: LevenbergMarquardt().jacobian(f, x))(x))
     m, n = jacobian.shape
@@ -130,7 +132,7 @@ def profile(result, label: str, values, steps: int = 20) -> np.ndarray:
     if block.how.relative or len(block.names) > 1 or block.stop - block.start > 1:
         raise ParameterError(f"{label} is one of several numbers of {block.names}; profiles are of single numbers")
     held = np.array([block.vector({block.names[0]: np.full(block.shape, v)})[0] for v in values])
-    rate, words = None if o.nudge is None else jnp.zeros((), dtype()), jnp.zeros(2, jnp.uint32)
+    rate, words = None if o.nudge is None else jnp.zeros((), dtype()), o.words
     best = jnp.asarray(result.vectors[int(np.nanargmin(result.best_losses))], dtype())
     others = np.delete(np.arange(o.size), at)
     method, reach = LevenbergMarquardt(), jnp.asarray(np.delete(np.append(o.bound.reach, np.full(o.size, np.inf)), at))

@@ -25,6 +25,9 @@ class Loop:
     def __init__(self, objective, method, points, key, noise, rates, width):
         self.objective, self.method, self.key, self.noise, self.width = objective, method, key, noise, width
         self.rates = rates
+        self.stochastic = objective.trials not in (None, objective.batch) or (
+            noise == "fresh" and objective.is_noisy(points[0])
+        )
         self.done, self.chunk, self.seconds = 0, 1, 0.0
         x = jnp.asarray(points, dtype())
         n = x.shape[0]
@@ -57,9 +60,13 @@ class Loop:
 
     def _step(self, step, rate, carry):
         """All starts after one step, and their losses before it."""
-        problem = self._problem(step, rate, rate != carry["rate"] if rate is not None else False)
+        fresh = rate != carry["rate"] if rate is not None else False
+        problem = self._problem(step, rate, fresh)
 
         def one(c):
+            if rate is not None:  # of another objective: curvature and momentum are begun anew
+                again = self.method.begin(c["x"])
+                c = {**c, "method": jax.tree.map(lambda a, b: jnp.where(fresh, a, b), again, c["method"])}
             x, kept, loss, ok = self.method.step(problem, c["x"], c["method"])
             better = ok & (loss < c["best_loss"])
             best = jnp.where(better, c["x"], c["best"])
@@ -100,11 +107,15 @@ class Loop:
         return jax.lax.fori_loop(0, count, body, (carry, losses))
 
     def _final(self, carry, step):
-        """The best points with where the last step led to."""
+        """The best points with where the last step led to.
+
+        Losses of different trials or of different noise do not compare: then the last point counts, by its loss over
+        all trials under one noise.
+        """
         rate = None if self.rates is None else jnp.asarray(self.rates[-1], dtype())
-        problem = self._problem(step, rate, False)
-        value, _ = self._over_starts(lambda x: (problem.value(x), 0), carry["x"])
-        better = value < carry["best_loss"]
+        words = words_of(self.key, 0, 0) if self.stochastic or self.noise == "same" else words_of(self.key, 0, step)
+        value, _ = self._over_starts(lambda x: (self.objective.total(x, words, rate), 0), carry["x"])
+        better = (value < carry["best_loss"]) if not self.stochastic else jnp.isfinite(value)
         return {
             **carry,
             "best": jnp.where(better[:, None], carry["x"], carry["best"]),
@@ -127,6 +138,11 @@ class Loop:
             self.chunk = int(np.clip(count * 0.5 / max(took, 1e-6), 1, MOST))
         self.seconds += took
 
+    def traced(self):
+        """The program of the steps, as a jaxpr with its constants."""
+        rates = None if self.rates is None else np.zeros(MOST, dtype())
+        return jax.make_jaxpr(self._steps)(self.carry, np.int32(0), np.int32(1), rates)
+
     def finish(self):
         self.carry = self._last(self.carry, np.int32(self.done))
 
@@ -135,10 +151,7 @@ class Loop:
             return False
         if (np.asarray(self.carry["strikes"]) >= STRIKES).all():
             return True
-        annealed = (
-            self.rates is not None and self.done <= np.flatnonzero(self.rates != self.rates[-1]).max(initial=-1) + 1
-        )
-        if annealed:
+        if annealing(self.rates, self.done):
             return False
         if tolerance is not None and np.min(self.best_losses) <= tolerance:
             return True
@@ -179,6 +192,11 @@ class Loop:
             return
         self.carry = jax.tree.unflatten(jax.tree.structure(self.carry), [jnp.asarray(x) for x in kept["leaves"]])
         self.losses, self.done, self.seconds = kept["losses"], kept["done"], kept["seconds"]
+
+
+def annealing(rates, done) -> bool:
+    """Whether the rate of the nudging has yet to reach its last value."""
+    return rates is not None and done <= np.flatnonzero(rates != rates[-1]).max(initial=-1) + 1
 
 
 def stalled(losses, patience) -> bool:

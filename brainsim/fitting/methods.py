@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from ..errors import ParameterError, unknown
@@ -107,8 +108,13 @@ def method_of(given, clip=None, normalize=None):
         if given not in (*NAMED, "cma"):
             raise ParameterError(unknown("method", given, (*NAMED, "cma")) + "; or give an optax transformation")
         if given == "cma":
+            if clip is not None or normalize is not None:
+                raise ParameterError("clip and normalize act on gradients; 'cma' has none, so leave them out")
             return "cma"
         given = NAMED[given]()
+    for name, value, most in (("clip", clip, np.inf), ("normalize", normalize, 1.0)):
+        if value is not None and (isinstance(value, bool | str) or not 0 < value <= most):
+            raise ParameterError(f"{name}={value!r}; give a positive number" + (" up to 1" if most == 1.0 else ""))
     if isinstance(given, optax.GradientTransformation):
         return Gradient(given, clip, normalize)
     if not hasattr(given, "step"):

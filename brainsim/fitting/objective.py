@@ -28,7 +28,9 @@ class Objective:
     ):  # fmt: skip
         if not isinstance(space, Space | Bound):
             raise ParameterError(f"space is {space!r:.60}; write bs.Space({{'exc.tau': bs.bounded(5.0, 50.0)}})")
-        self.sim, self.duration = sim, duration
+        if isinstance(space, Bound) and params is not None:
+            raise ParameterError("params= goes into space.bind(sim, params); this space is bound already")
+        self.sim, self.duration, self.words = sim, duration, jnp.zeros(2, jnp.uint32)
         self.bound = space if isinstance(space, Bound) else space.bind(sim, params)
         flat, self.unravel = ravel_pytree(
             jax.tree.map(lambda x: jnp.asarray(x, dtype()), {} if extra is None else extra)
@@ -56,7 +58,12 @@ class Objective:
         """The run at a vector, with the data of one trial: (result, parameters, extra)."""
         params, extra = self.parts(x)
         words = jnp.asarray(words, jnp.uint32)
-        inputs = dict(self.inputs(data=data, extra=extra, key=words) or {})
+        inputs = self.inputs(data=data, extra=extra, key=words) or {}
+        if not isinstance(inputs, dict):
+            raise ParameterError(
+                f"inputs is {inputs!r:.60}; give a dict such as {{'exc.I': 20.0}}, or a function of one"
+            )
+        inputs = dict(inputs)
         if self.nudge is not None and rate is not None:
             inputs.update({name: nudged(values, rate) for name, values in self.nudge.items()})
         how = {} if self.adjoint is None else {"adjoint": self.adjoint}
@@ -70,7 +77,9 @@ class Objective:
         except (TypeError, ValueError) as error:
             if isinstance(error, BrainsimError):
                 raise
-            raise RunError(f"the loss fails on {_shapes(result, data)}: {error}") from error
+            traced = isinstance(error, jax.errors.JAXTypeError)
+            hint = "it needs known numbers: write it with jax.numpy, without float(), if or numpy. " if traced else ""
+            raise RunError(f"the loss fails on {_shapes(result, data)}: {hint}{error}") from error
         if value.ndim > 1:
             raise ParameterError(f"the loss has shape {value.shape}; return a number, or a vector of residuals")
         value = jnp.where(result.ok, value, jnp.nan)
@@ -85,9 +94,10 @@ class Objective:
         each = jax.vmap(lambda i: words ^ jnp.array([0, 1], jnp.uint32) * i)(jnp.arange(n, dtype=jnp.uint32))
         return jax.vmap(lambda d, w: self.one(x, d, w, rate))(data, each).reshape(-1)
 
-    def value(self, x, words=(0, 0), rows=None, rate=None):
+    def value(self, x, words=None, rows=None, rate=None):
         """The loss: the mean over trials of numbers, or of squares of residuals."""
-        r = self.residuals(x, jnp.asarray(words, jnp.uint32), rows, rate)
+        words = self.words if words is None else jnp.asarray(words, jnp.uint32)
+        r = self.residuals(x, words, rows, rate)
         return jnp.mean(r**2) if self.is_vector else jnp.mean(r)
 
     @property
@@ -100,6 +110,21 @@ class Objective:
             shape = jax.eval_shape(lambda x: self.one(x, data, jnp.zeros(2, jnp.uint32), rate), x).shape
             self._vector = bool(shape)
         return self._vector
+
+    def total(self, x, words, rate=None):
+        """The loss over all trials, batch by batch."""
+        if self.trials in (None, self.batch):
+            return self.value(x, words, None, rate)
+        rows = jnp.arange(self.trials).reshape(-1, self.batch)
+        return jnp.mean(jax.lax.map(lambda r: self.value(x, words, r, rate), rows))
+
+    def is_noisy(self, x) -> bool:
+        """Whether the loss at a vector depends on the realisation of the noise; found by trying two."""
+        rows = None if self.trials is None else jnp.arange(1)
+        rate = None if self.nudge is None else jnp.zeros((), dtype())
+        words = jnp.array([[0, 1], [2, 3]], jnp.uint32)
+        a, b = jax.jit(jax.vmap(lambda w: self.value(jnp.asarray(x), w, rows, rate)))(words)
+        return bool(a != b) and bool(jnp.isfinite(a))
 
     def start(self, params=None):
         """The vector of the present values."""

@@ -59,7 +59,7 @@ def log_posterior(objective: Objective, noise=None):
     if not objective.is_vector and noise is not None:
         raise ParameterError("noise= belongs to residuals; this loss is one number, the negative log-likelihood")
     rate = None if objective.nudge is None else jnp.zeros((), dtype())
-    words = jnp.zeros(2, jnp.uint32)
+    words = objective.words
 
     def density(u):
         if objective.is_vector:
@@ -84,6 +84,9 @@ def nuts(result, noise=None, *, draws=500, warmup=500, chains=4, key: int = 0) -
     Raises:
         ParameterError: see `log_posterior`.
     """
+    for name, value in (("draws", draws), ("warmup", warmup), ("chains", chains)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ParameterError(f"{name}={value!r}; give a whole number of at least 1")
     blackjax = extras.load("blackjax")
     o = result.objective
     if o is None:

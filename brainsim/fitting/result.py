@@ -99,7 +99,7 @@ class FitResult:
     def save(self, path) -> None:
         """Everything but the objective, in an HDF5 file that is whole or absent."""
         kept = {k: v for k, v in vars(self).items() if k not in ("objective", "extra")}
-        leaves = [] if self.extra is None else [np.asarray(x) for x in jax.tree.leaves(self.extra)]
+        leaves = None if self.extra is None else [np.asarray(x) for x in jax.tree.leaves(self.extra)]
         save_tree(path, {**kept, "extra": leaves}, "fit result")
 
     @classmethod

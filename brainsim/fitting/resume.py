@@ -1,10 +1,12 @@
 """A fit that survives its process: its state in a file, beside a description of what is fitted."""
 
 import hashlib
+import re
 import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..errors import ParameterError
@@ -13,28 +15,29 @@ from ..tree import load_tree, save_tree
 KIND = "fit"
 
 
-def fingerprint(loop, sim, data, steps, key, noise) -> dict:
-    """What must be the same for a fit to go on: names, data and settings, as text and hashes."""
+def fingerprint(loop, points, rates, steps) -> dict:
+    """What must be the same for a fit to go on: the program of its steps and all numbers in it, starts and settings.
+
+    The program is compared as text: loss, inputs, network, space and method are in it.
+    """
     from .. import __version__
 
-    o = loop.objective
-    shown = [f"{b.names} {type(b.how).__name__} {b.shape} {b.how.limits()}" for b in o.bound.blocks]
-    digest = hashlib.blake2b(digest_size=16)
-    for leaf in jax.tree.leaves((data, o.bound.base, o.nudge)):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
+    traced = loop.traced()
+    text = re.sub(r"0x[0-9a-f]+|<weakref.*?>", "", str(traced.jaxpr))
+    numbers = hashlib.blake2b(digest_size=16)
+    for leaf in jax.tree.leaves((traced.consts, points, rates)):
+        is_key = jnp.issubdtype(getattr(leaf, "dtype", np.float64), jax.dtypes.prng_key)
+        numbers.update(np.ascontiguousarray(jax.random.key_data(leaf) if is_key else leaf).tobytes())
     return {
         "brainsim": __version__,
         "jax": jax.__version__,
-        "space": "; ".join(shown),
-        "method": repr(loop.method)[:200].partition(" at 0x")[0],
-        "adjoint": repr(o.adjoint),
-        "data and values": digest.hexdigest(),
-        "starts": int(loop.losses.shape[1]),
-        "steps": int(steps),
-        "key": int(key),
-        "noise": str(noise),
-        "duration": str(o.duration),
-        "dt": float(sim.dt),
+        "space": ", ".join(loop.objective.bound.labels[:20]),
+        "number of starts": len(points),
+        "number of steps": int(steps),
+        "program (loss, inputs, network, bounds, method or noise)": hashlib.blake2b(
+            text.encode(), digest_size=16
+        ).hexdigest(),
+        "data (or values, starts or key)": numbers.hexdigest(),
     }
 
 

@@ -75,9 +75,21 @@ class Space:
         for name, how in ties:
             if how.to not in sim.specs:
                 _names(how.to, sim)
+            _check_tie(sim, base, blocks, name, how)
             if any(how.to == other for other, _ in ties):
                 raise ParameterError(f"Space: {name!r} is tied to {how.to!r}, which is tied itself; tie both to one")
         return Bound(sim, base, blocks, ties, at)
+
+
+def _check_tie(sim, base, blocks, name, how):
+    """A tied parameter is one of the same kind, and within its bounds wherever the other one goes."""
+    spec, other = sim.specs[name][0], sim.specs[how.to][0]
+    if (spec.unit or "1") != (other.unit or "1"):
+        raise ParameterError(f"Space: {name!r} ({spec.unit or '1'}) cannot be tied to {how.to!r} ({other.unit or '1'})")
+    block = next((b for b in blocks if how.to in b.names), None)
+    value = np.asarray(base[how.to])
+    ends = (value.min(), value.max()) if block is None or block.how.relative else block.how.limits()
+    _check_limits(name, spec, sorted(how.by * e for e in ends))
 
 
 def _names(pattern, sim):
@@ -152,7 +164,8 @@ class Block:
 def _block(sim, base, names, how, at) -> Block:
     spec = sim.specs[names[0]][0]
     how = how.in_unit(spec.unit, names[0])
-    _check_limits(names[0], spec, how)
+    if not how.relative:
+        _check_limits(names[0], spec, how.limits())
     if len(names) > 1:
         shapes = [np.shape(base[n]) for n in names]
         if any(shapes):
@@ -173,14 +186,16 @@ def _block(sim, base, names, how, at) -> Block:
         count = len(where)
     n = count if spread is None else int(spread.max()) + 1
     kept = jnp.broadcast_to(value, shape).reshape(-1) if how.relative or where is not None else None
+    if how.relative:
+        with np.errstate(invalid="ignore"):  # 0 times infinity: stays 0
+            ends = np.nan_to_num(np.outer(how.limits(), np.asarray(kept)), posinf=np.inf, neginf=-np.inf)
+        _check_limits(names[0], spec, (ends.min(), ends.max()))
     return Block(names, how, at, at + how.size(n), shape, where, spread, kept)
 
 
-def _check_limits(name, spec, how):
-    low, high = how.limits()
+def _check_limits(name, spec, limits):
+    low, high = limits
     least, most = (x if x is not None else s * np.inf for x, s in zip(spec.bounds, (-1, 1), strict=True))
-    if how.relative:
-        return
     if low < least or high > most:
         raise ParameterError(
             f"{name} varies within ({low:g}, {high:g}), but the model allows ({least:g}, {most:g}); give bounds "

@@ -144,6 +144,10 @@ class Signed(Transform):
     scale: Any = 1.0
     sign: int = 1
 
+    def __post_init__(self):
+        super().__post_init__()
+        _check_scale(self, "scale", self.scale)
+
     def _with_unit(self):
         return ("scale",)
 
@@ -162,6 +166,10 @@ class Signed(Transform):
 class Free(Transform):
     scale: Any = 1.0
 
+    def __post_init__(self):
+        super().__post_init__()
+        _check_scale(self, "scale", self.scale)
+
     def _with_unit(self):
         return ("scale",)
 
@@ -175,6 +183,10 @@ class Free(Transform):
 @dataclass(frozen=True, eq=False)
 class Simplex(Transform):
     total: Any = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_scale(self, "total", self.total)
 
     def _with_unit(self):
         return ("total",)
@@ -193,6 +205,12 @@ class Simplex(Transform):
         if abs(value.sum() - self.total) > 1e-5 * abs(self.total):
             raise ParameterError(f"values of a simplex sum to {value.sum():g}, not to total={self.total:g}")
         return np.log(value[:-1]) - np.log(value[-1])
+
+
+def _check_scale(how, name, value):
+    if isinstance(value, (int, float)) and not value > 0:
+        sign = "; the sign is that of bs.negative itself" if getattr(how, "sign", 1) < 0 else ""
+        raise ParameterError(f"{name}={value:g} must be positive{sign}")
 
 
 @dataclass(frozen=True)
