@@ -4,6 +4,7 @@ Deterministic, where release is a fraction of a resource of the source, and stoc
 of every edge.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -123,6 +124,8 @@ class TsodyksMarkramConductance(bs.Synapse):
 def _check_sites(synapse):
     """Numbers of release sites are whole and within what `on_pre` draws."""
     n = synapse.sites
+    if isinstance(n, jax.core.Tracer):
+        return  # not known here; a number that is not whole makes the run non-finite
     what = f"{type(synapse).__name__}.sites"
     if not isinstance(n, float | np.ndarray):
         raise ParameterError(f"{what} = {n!r}; a number of release sites is no distribution: give numbers")

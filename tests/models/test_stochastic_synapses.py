@@ -196,3 +196,15 @@ def test_what_is_no_number_of_sites_in_a_run():
     net.derive("s.sites", lambda p: 2.5)
     with pytest.raises(NonFiniteError):
         net.compile(dt=0.1, record="s.i").run(3.0, inputs={"a.spikes": bs.spike_train([1.0])})
+
+
+def test_all_parameters_may_be_traced():
+    net = bs.Network(seed=0)
+    a, b = net.add("a", SpikeSource(), 3), net.add("b", LIF(), 2)
+    net.connect(a, b, StochasticTsodyksMarkramCurrent(sites=3), bs.all_to_all(), weight=10.0, name="s")
+    sim = net.compile(dt=0.5, record=["s.i"])
+    inputs = {"a.spikes": bs.spike_trains([2.0, 4.0, 9.0], [0, 1, 2])}
+    host = sim.run(20.0, inputs=inputs)["s.i"]
+    traced = jax.jit(lambda p: sim.run(20.0, params=p, inputs=inputs)["s.i"])(sim.params)
+    np.testing.assert_allclose(host, traced, rtol=1e-5)
+    assert host.max() > 0
