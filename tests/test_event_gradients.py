@@ -49,7 +49,7 @@ def drawn(tau_m, seed=0, silent=True):
     return times, weights, rng.uniform(0, 2, (N_IN, N_OUT))
 
 
-@pytest.mark.parametrize("tau_m, tau_s", TAUS)
+@pytest.mark.parametrize("tau_m, tau_s", [*TAUS[:3], *(pytest.param(*t, marks=pytest.mark.slow) for t in TAUS[3:])])
 def test_equals_integration_with_event_location(tau_m, tau_s, x64):
     given = drawn(tau_m)
     exact = brute(*given, tau_m, tau_s, 1.1)

@@ -78,7 +78,10 @@ def spikes(times, weights, delays, recurrent, recurrent_delays, tau_m=2.0, tau_s
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("tau_m, seed", [(2.0, 0), (2.0, 1), (1.0, 2), (3.0, 3)])
+@pytest.mark.parametrize(
+    "tau_m, seed",
+    [(2.0, 0), pytest.param(2.0, 1, marks=pytest.mark.slow), pytest.param(1.0, 2, marks=pytest.mark.slow), (3.0, 3)],
+)
 def test_all_spikes_equal_those_of_a_precise_simulation(tau_m, seed, x64):
     given = drawn(seed)
     found = np.asarray(spikes(*given, tau_m=tau_m))

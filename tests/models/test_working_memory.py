@@ -87,6 +87,7 @@ def test_the_loss(x64):
     assert library.loss_of(task, 0.7)(run, {"match": 0}) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_short_task_is_learned_and_signs_are_kept():
     """Two directions and 40 ms; chance is 0.5, also for a network that sees the second direction alone."""
     net = library.memory_network(library.SHORT, 24, 6, seed=0)
