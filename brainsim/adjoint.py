@@ -139,26 +139,34 @@ class Forward(Adjoint):
         def both(u, *rest):
             if jnp.ndim(u) != 1 or not u.shape[0]:
                 raise RunError(f"u has shape {jnp.shape(u)}; forward mode needs a flat vector of at least one entry")
-            chunk = min(self.chunk or u.shape[0], u.shape[0])
-            count = -(-u.shape[0] // chunk)
-            basis = jnp.eye(count * chunk, u.shape[0], dtype=u.dtype).reshape(count, chunk, u.shape[0])
-            g = lambda u: f(u, *rest) if has_aux else (f(u, *rest), None)
-
-            def along(tangent):
-                value, slope, aux = jax.jvp(g, (u,), (tangent,), has_aux=True)
-                return (value, aux), slope
-
-            some = jax.vmap(along, out_axes=(None, 0))
-            if count == 1:
-                out, slopes = some(basis[0])
-            else:
-                out, slopes = jax.lax.map(some, basis)
-                out = jax.tree.map(lambda x: x[0], out)
-            if slopes.ndim > 2 or slopes.size != count * chunk:
+            out, slopes = directional(lambda u: f(u, *rest) if has_aux else (f(u, *rest), None), u, self.chunk)
+            if slopes.ndim > 1:
                 raise RunError("f must return a scalar; take jax.jacfwd for vectors")
-            return (out if has_aux else out[0]), slopes.reshape(-1)[: u.shape[0]]
+            return (out if has_aux else out[0]), slopes
 
         return both
+
+
+def directional(f, u, chunk=None):
+    """(f(u), derivatives by every entry of u, (n, ...)), by forward mode.
+
+    Args:
+        f: vector (n,) -> (values, anything else). chunk: entries whose derivatives are computed as one batch.
+    """
+    n = u.shape[0]
+    chunk = min(chunk or n, n)
+    count = -(-n // chunk)
+    basis = jnp.eye(count * chunk, n, dtype=u.dtype).reshape(count, chunk, n)
+
+    def along(tangent):
+        value, slope, aux = jax.jvp(f, (u,), (tangent,), has_aux=True)
+        return (value, aux), slope
+
+    some = jax.vmap(along, out_axes=(None, 0))
+    if count == 1:
+        return some(basis[0])
+    out, slopes = jax.lax.map(some, basis)
+    return jax.tree.map(lambda x: x[0], out), slopes.reshape(count * chunk, *slopes.shape[2:])[:n]
 
 
 @dataclass(frozen=True)

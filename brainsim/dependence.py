@@ -8,19 +8,44 @@ _ENTERED = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 def _propagate(jaxpr, known):
-    """Sets of input names that reach each output of a jaxpr; calls are entered, loops are taken as a whole."""
+    """Sets of input names that reach each output of a jaxpr; calls, loops and branches are entered."""
     env = dict(zip(jaxpr.invars, known))
     read = lambda v: frozenset() if isinstance(v, Literal) else env.get(v, frozenset())
     for eqn in jaxpr.eqns:
-        sets = [read(v) for v in eqn.invars]
-        inner = next((eqn.params[k] for k in _ENTERED if k in eqn.params), None)
-        inner = getattr(inner, "jaxpr", inner)
-        if inner is not None and len(inner.invars) == len(sets) and eqn.primitive.name not in ("scan", "while"):
-            outs = _propagate(inner, sets)
-        else:
-            outs = [frozenset().union(*sets)] * len(eqn.outvars)
-        env.update(zip(eqn.outvars, outs))
+        env.update(zip(eqn.outvars, _through(eqn, [read(v) for v in eqn.invars])))
     return [read(v) for v in jaxpr.outvars]
+
+
+def _through(eqn, sets):
+    """Sets that reach the outputs of one equation."""
+    name, params = eqn.primitive.name, eqn.params
+    if name == "scan":
+        n, end = params["num_consts"], params["num_consts"] + params["num_carry"]
+        consts, xs, carry = sets[:n], sets[end:], sets[n:end]
+        while True:
+            outs = _propagate(params["jaxpr"].jaxpr, [*consts, *carry, *xs])
+            grown = [a | b for a, b in zip(carry, outs)]
+            if grown == carry:
+                return outs
+            carry = grown
+    if name == "while":
+        n, end = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+        first, consts, carry = sets[:n], sets[n:end], sets[end:]
+        while True:
+            ends = _propagate(params["cond_jaxpr"].jaxpr, [*first, *carry])[0]
+            outs = _propagate(params["body_jaxpr"].jaxpr, [*consts, *carry])
+            grown = [a | b | ends for a, b in zip(carry, outs)]
+            if grown == carry:
+                return carry
+            carry = grown
+    if name == "cond":
+        each = [_propagate(branch.jaxpr, sets[1:]) for branch in params["branches"]]
+        return [sets[0].union(*outs) for outs in zip(*each)]
+    inner = next((params[k] for k in _ENTERED if k in params), None)
+    inner = getattr(inner, "jaxpr", inner)
+    if inner is not None and len(inner.invars) == len(sets):
+        return _propagate(inner, sets)
+    return [frozenset().union(*sets)] * len(eqn.outvars)
 
 
 def dependencies(function, names, keys=("key",)) -> dict:
@@ -63,8 +88,4 @@ def affine(function, names, others) -> set:
 def reached(function, x) -> list[bool]:
     """Which leaves of `function(x)` depend on any leaf of x."""
     jaxpr = jax.make_jaxpr(function)(x).jaxpr
-    moving = set(jaxpr.invars)
-    for eqn in jaxpr.eqns:
-        if any(v in moving for v in eqn.invars if not isinstance(v, Literal)):
-            moving.update(eqn.outvars)
-    return [not isinstance(v, Literal) and v in moving for v in jaxpr.outvars]
+    return [bool(sets) for sets in _propagate(jaxpr, [frozenset("x")] * len(jaxpr.invars))]

@@ -238,6 +238,49 @@ def test_the_file_of_another_fit_is_refused(tmp_path):
             pytest.fail(kind)
 
 
+def test_a_finished_fit_goes_on_with_more_steps(tmp_path):
+    sim, file = passive(), tmp_path / "fit.h5"
+    how = {**RUN, "method": optax.adam(0.1), "starts": 2}
+    data = trace_of(sim)
+    bs.fit(sim, SPACE, residuals, data, **how, steps=7, resume=file)
+    longer = bs.fit(sim, SPACE, residuals, data, **how, steps=19, resume=file)
+    whole = bs.fit(sim, SPACE, residuals, data, **how, steps=19)
+    assert np.array_equal(longer.losses, whole.losses) and np.array_equal(longer.vectors, whole.vectors)
+    with pytest.raises(ParameterError, match="has taken 19 steps, here steps=7"):
+        bs.fit(sim, SPACE, residuals, data, **how, steps=7, resume=file)
+    nudged = {**RUN, "method": "lm", "nudge": {"c.v": data}, "resume": tmp_path / "nudged.h5"}
+    bs.fit(sim, SPACE, residuals, data, **nudged, steps=10)
+    with pytest.raises(ParameterError, match="steps of the nudging"):
+        bs.fit(sim, SPACE, residuals, data, **nudged, steps=20)
+
+
+def test_a_loss_of_a_whole_batch_sees_its_trials_together(x64):
+    """The variance over trials of a mean over time: 0 for a loss that sees one of them."""
+    sim = passive()
+    drive = np.array([4.0, 6.0, 9.0, 11.0])
+    inputs = lambda data: {"c.I": data["I"]}
+
+    def spread(result, data):
+        assert result["c.v"].shape == (len(data["I"]), 400, 1) and data["I"].shape in ((2,), (4,))
+        return (jnp.std(jnp.mean(result["c.v"], axis=(1, 2))) - 0.8) ** 2
+
+    o = bs.Objective(sim, SPACE, spread, {"I": drive}, duration=40.0, inputs=inputs, batch=2, per="batch")
+    means = [np.mean(sim.run(40.0, inputs={"c.I": i})["c.v"]) for i in drive]
+    expected = [(np.std(means[:2]) - 0.8) ** 2, (np.std(means[2:]) - 0.8) ** 2]
+    assert float(o.value(o.start(), rows=jnp.array([0, 1]))) == pytest.approx(expected[0], rel=1e-9)
+    assert float(o.total(o.start())) == pytest.approx(np.mean(expected), rel=1e-9)
+    fit = bs.fit(sim, SPACE, spread, {"I": drive}, duration=40.0, inputs=inputs, batch=4, per="batch", steps=20,
+                 method=optax.adam(0.2))  # fmt: skip
+    assert fit.loss < 0.1 * fit.losses[0, 0]
+    with pytest.raises(ParameterError, match="with batch= trials in it"):
+        bs.fit(sim, SPACE, spread, {"I": drive}, duration=40.0, inputs=inputs, per="batch")
+
+
+def test_a_record_that_is_not_there_is_named():
+    with pytest.raises(RunError, match=r"results c\.v .*'d'"):
+        bs.fit(passive(), SPACE, lambda result: jnp.sum(result.spikes["d"]), **RUN, steps=1)
+
+
 def recovery(noise, starts):
     """Of `tests/bench/hh_recovery.py`: relative errors (starts,), and the fit."""
     file = Path(__file__).parent / "bench" / "hh_recovery.py"

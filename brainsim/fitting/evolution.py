@@ -20,7 +20,7 @@ class Evolution:
         self.objective, self.method = objective, method
         self.done, self.chunk, self.rates = 0, 1, rates
         cma = extras.load("cma")
-        reach = np.concatenate([objective.bound.reach, np.full(objective.size - objective.bound.size, np.inf)])
+        reach = objective.reach
         outside = [label for x in points for label, v, r in zip(objective.bound.labels, x, reach) if abs(v) >= r]
         if outside:
             raise ParameterError(

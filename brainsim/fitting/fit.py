@@ -10,9 +10,9 @@ from ..errors import ParameterError, RunError, UnknownNameError, unknown
 from ..progress import Progress
 from .evolution import Evolution
 from .loop import Loop
-from .methods import LevenbergMarquardt, method_of
+from .methods import Gradient, LevenbergMarquardt, method_of
 from .objective import Objective, _by_name, words_of
-from .result import FitResult
+from .result import FitResult, best_of
 from .resume import Resume, fingerprint
 
 ANNEALED = (1.0, 0.3, 0.1, 0.03, 0.0)
@@ -35,6 +35,7 @@ def fit(
     extra=None,
     params=None,
     batch=None,
+    per="trial",
     noise=None,
     nudge=None,
     anneal=None,
@@ -53,8 +54,7 @@ def fit(
     Args:
         sim: a compiled network. space: `bs.Space`, what varies.
         loss: a function whose arguments are bound by name; it may ask for `result` (of the run), `data`, `extra`,
-            `params`
-            and `key`. Returns a number, or a vector of residuals, whose mean square is the loss.
+            `params` and `key`. Returns a number, or a vector of residuals, whose mean square is the loss.
         data: arrays, or a dict of them; what the loss compares with.
         duration: of every run, in ms.
         inputs: as in `sim.run`, or a function of `data`, `extra`, `key` that returns them.
@@ -62,13 +62,14 @@ def fit(
             derivatives), "adam", or any optax transformation such as `optax.adam(1e-2)`.
         adjoint: what the derivative of a run is: `bs.BPTT(...)` (default), `bs.Forward()`, `bs.EProp()`, ...
         starts: number of starts; the first begins at the present values, the others are drawn from the prior. Or
-            "prior":
-            one, drawn; or a list of parameter dicts; or an array (starts, size) of vectors of the space.
+            "prior": one, drawn; or a list of parameter dicts; or an array (starts, size) of vectors of the space.
         steps: of the method.
         key: of the starts, the order of trials and the noise of the runs.
         extra: a tree of arrays trained with the space, for example the parameters of a flax module.
         params: values in place of those of `sim`, of parameters that do not vary too.
         batch: trials per step; all data then have a leading axis of trials, and loss and inputs see one of them.
+        per: "trial", or "batch": the loss sees the results and data of all trials of a step together, with a leading
+            axis of trials, for statistics over them (a mean rate, a contrast).
         noise: "fresh": another realisation in every step, "same": one for the whole fit; default: fresh for optax
             methods. With fresh noise, or a part of the trials in a step, losses do not compare: then the result is the
             last point of every start, with its loss over all trials under one noise; else it is the best point.
@@ -78,8 +79,9 @@ def fit(
         clip: largest norm of the gradient. normalize: divide the gradient by this power of its norm (0.8 to 1).
         patience: stop when the best loss has not improved for so many steps. tolerance: stop when it is below this.
         width: starts that run side by side; default: all.
-        resume: a file; an interrupted fit goes on from it, with the same bits as an uninterrupted one. A file of
-            another fit (program, data, starts or settings differ) is refused.
+        resume: a file; an interrupted fit goes on from it, with the same bits as an uninterrupted one, and a finished
+            one with more `steps` (with nudging their number is part of the schedule and cannot grow). A file of another
+            fit (program, data, starts or settings differ) is refused.
         progress: True, False, None (when the wait is worth it), or a function of (step, steps, best loss).
         check: a function that may ask for `step`, `params` and `extra` (of the best start, where it is now), called
             after every `check_every` steps; the fit stops when it returns True: validation on other data.
@@ -94,13 +96,12 @@ def fit(
     """
     chosen = method_of(method, clip, normalize)
     _check(steps, starts, width, patience, noise, check_every, tolerance)
-    noise = noise or ("fresh" if type(chosen).__name__ == "Gradient" and method not in ("lbfgs",) else "same")
+    noise = noise or ("fresh" if isinstance(chosen, Gradient) and method != "lbfgs" else "same")
     if nudge is None and anneal is not None:
         raise ParameterError("anneal= is the schedule of nudge=; give nudge={'hh.v': v_data}, or leave anneal out")
     objective = Objective(
         sim, space, loss, data, duration=duration, inputs=inputs, extra=extra, adjoint=adjoint, batch=batch,
-        nudge=nudge,
-        params=params,
+        nudge=nudge, params=params, per=per,
     )  # fmt: skip
     residuals = objective.is_vector
     if isinstance(chosen, LevenbergMarquardt) and not residuals:
@@ -116,7 +117,7 @@ def fit(
     begun = time.perf_counter()
     args = (objective, chosen, points, jax.random.key(key), noise, rates, width)
     loop = Evolution(*args) if chosen == "cma" else Loop(*args)
-    file = None if resume is None else Resume(Path(resume), fingerprint(loop, points, rates, steps))
+    file = None if resume is None else Resume(Path(resume), fingerprint(loop, points, rates), steps)
     if file is not None:
         loop.restore(file.load())
     bar = _Bar(steps, progress)
@@ -142,8 +143,7 @@ def fit(
 
 def _stops(stop, objective, loop) -> bool:
     """What the user's check says of the best start, where it is now."""
-    best = int(np.nanargmin(np.where(np.isnan(loop.best_losses), np.inf, loop.best_losses)))
-    x = loop.points[best]
+    x = loop.points[best_of(loop.best_losses)]
     n = objective.bound.size
     extra = objective.unravel(x[n:]) if objective.has_extra else None
     return bool(stop(step=loop.done, params=objective.bound.params(x[:n]), extra=extra))

@@ -70,18 +70,14 @@ def laplace(result, start=None) -> Laplace:
     Raises:
         ParameterError: the loss returns no residuals, or fewer of them than numbers that vary.
     """
-    o = result.objective
-    if o is None:
-        raise ParameterError("this result was loaded from a file, without its objective; run the fit again")
+    o = result.fitted()
     if not o.is_vector:
         raise ParameterError("the loss is one number, so its noise is unknown; return a vector of residuals")
     if start is not None and not 0 <= int(start) < len(result.vectors):
         raise ParameterError(f"start={start}; give one from 0 to {len(result.vectors) - 1}")
-    at = int(np.nanargmin(result.best_losses)) if start is None else int(start)
+    at = result.best if start is None else int(start)
     x = jnp.asarray(result.vectors[at], dtype())
-    rate = None if o.nudge is None else jnp.zeros((), dtype())
-    words = o.words
-    f = lambda x: o.residuals(x, words, None, rate)
+    f = lambda x: o.residuals(x, o.words)
     r, jacobian = (np.asarray(a, float) for a in jax.jit(lambda x: LevenbergMarquardt().jacobian(f, x))(x))
     m, n = jacobian.shape
     if m <= n:
@@ -122,8 +118,8 @@ def profile(result, label: str, values, steps: int = 20) -> np.ndarray:
     Returns:
         (n,) losses.
     """
-    o = result.objective
-    if o is None or not o.is_vector:
+    o = result.fitted()
+    if not o.is_vector:
         raise ParameterError("a profile needs residuals and the objective of the fit; return a vector from the loss")
     if label not in o.bound.labels:
         raise UnknownNameError(unknown("number", label, o.bound.labels))
@@ -132,14 +128,13 @@ def profile(result, label: str, values, steps: int = 20) -> np.ndarray:
     if block.how.relative or len(block.names) > 1 or block.stop - block.start > 1:
         raise ParameterError(f"{label} is one of several numbers of {block.names}; profiles are of single numbers")
     held = np.array([block.vector({block.names[0]: np.full(block.shape, v)})[0] for v in values])
-    rate, words = None if o.nudge is None else jnp.zeros((), dtype()), o.words
-    best = jnp.asarray(result.vectors[int(np.nanargmin(result.best_losses))], dtype())
+    best = jnp.asarray(result.vectors[result.best], dtype())
     others = np.delete(np.arange(o.size), at)
-    method, reach = LevenbergMarquardt(), jnp.asarray(np.delete(np.append(o.bound.reach, np.full(o.size, np.inf)), at))
+    method, reach = LevenbergMarquardt(), jnp.asarray(o.reach[others])
 
     def least(u):
-        f = lambda x: o.residuals(best.at[others].set(x).at[at].set(u), words, None, rate)
-        problem = Problem(None, f, None, reach[: len(others)], False)
+        f = lambda x: o.residuals(best.at[others].set(x).at[at].set(u), o.words)
+        problem = Problem(None, f, None, reach)
         move = lambda _, both: method.step(problem, *both)[:2]
         x, _ = jax.lax.fori_loop(0, steps, move, (best[others], method.begin(best[others])))
         return jnp.mean(f(x) ** 2)

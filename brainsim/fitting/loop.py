@@ -45,28 +45,23 @@ class Loop:
 
     # --- compiled
 
-    def _problem(self, step, rate, fresh):
+    def _problem(self, step, rate):
         o = self.objective
         words = words_of(self.key, 0, step if self.noise == "fresh" else 0)
         rows = rows_of(o, jax.random.fold_in(self.key, 1), step)
         value = partial(o.value, words=words, rows=rows, rate=rate)
         residuals = partial(o.residuals, words=words, rows=rows, rate=rate)
         both = jax.value_and_grad(value) if o.adjoint is None else o.adjoint.value_and_grad(value)
-        return Problem(value, residuals, both, self._reach(), fresh)
-
-    def _reach(self):
-        o = self.objective
-        return jnp.asarray(np.concatenate([o.bound.reach, np.full(o.size - o.bound.size, np.inf)]), dtype())
+        return Problem(value, residuals, both, jnp.asarray(o.reach, dtype()))
 
     def _step(self, step, rate, carry):
         """All starts after one step, and their losses before it."""
-        fresh = rate != carry["rate"] if rate is not None else False
-        problem = self._problem(step, rate, fresh)
+        problem = self._problem(step, rate)
 
         def one(c):
             if rate is not None:  # of another objective: curvature and momentum are begun anew
                 again = self.method.begin(c["x"])
-                c = {**c, "method": jax.tree.map(lambda a, b: jnp.where(fresh, a, b), again, c["method"])}
+                c = {**c, "method": jax.tree.map(partial(jnp.where, rate != carry["rate"]), again, c["method"])}
             x, kept, loss, ok = self.method.step(problem, c["x"], c["method"])
             better = ok & (loss < c["best_loss"])
             best = jnp.where(better, c["x"], c["best"])
@@ -106,15 +101,13 @@ class Loop:
 
         return jax.lax.fori_loop(0, count, body, (carry, losses))
 
-    def _final(self, carry, step):
+    def _final(self, carry):
         """The best points with where the last step led to.
 
         Losses of different trials or of different noise do not compare: then the last point counts, by its loss over
         all trials under one noise.
         """
-        rate = None if self.rates is None else jnp.asarray(self.rates[-1], dtype())
-        words = words_of(self.key, 0, 0) if self.stochastic or self.noise == "same" else words_of(self.key, 0, step)
-        value, _ = self._over_starts(lambda x: (self.objective.total(x, words, rate), 0), carry["x"])
+        value, _ = self._over_starts(lambda x: (self.objective.total(x), 0), carry["x"])
         better = (value < carry["best_loss"]) if not self.stochastic else jnp.isfinite(value)
         return {
             **carry,
@@ -144,7 +137,7 @@ class Loop:
         return jax.make_jaxpr(self._steps)(self.carry, np.int32(0), np.int32(1), rates)
 
     def finish(self):
-        self.carry = self._last(self.carry, np.int32(self.done))
+        self.carry = self._last(self.carry)
 
     def finished(self, patience, tolerance) -> bool:
         if not self.done:

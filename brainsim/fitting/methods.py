@@ -7,11 +7,11 @@ written for one start and mapped over all.
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ..adjoint import directional
 from ..errors import ParameterError, unknown
 from ..program import dtype
 
@@ -24,7 +24,6 @@ class Problem:
     residuals: Any  # x -> vector
     value_and_grad: Any
     reach: Any
-    fresh: Any  # whether the objective has changed since the last step
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class LevenbergMarquardt:
         return {"damping": jnp.asarray(self.damping, dtype())}
 
     def step(self, problem, x, state):
-        damping = jnp.where(problem.fresh, self.damping, state["damping"])
+        damping = state["damping"]
         r, jacobian = self.jacobian(problem.residuals, x)
         square = jacobian.T @ jacobian
         matrix = square + damping * jnp.diag(jnp.diag(square) + 1e-6)
@@ -86,13 +85,8 @@ class LevenbergMarquardt:
 
     def jacobian(self, residuals, x):
         """(residuals, Jacobian (m, n))."""
-        push = lambda tangent: jax.jvp(residuals, (x,), (tangent,))
-        basis = jnp.eye(x.shape[0], dtype=x.dtype)
-        if self.chunk is None or self.chunk >= x.shape[0]:
-            r, columns = jax.vmap(push, out_axes=(None, 1))(basis)
-            return r, columns
-        r, columns = jax.lax.map(push, basis, batch_size=self.chunk)
-        return r[0], columns.T
+        (r, _), rows = directional(lambda x: (residuals(x), None), x, self.chunk)
+        return r, rows.T
 
 
 NAMED = {

@@ -1,6 +1,7 @@
 """What is minimised: a loss of simulated and given data, as a function of one vector."""
 
 import inspect
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from ..dependence import reached
 from ..errors import BrainsimError, ParameterError, RunError
 from ..program import dtype
 from ..signals import nudge as nudged
@@ -24,7 +26,7 @@ class Objective:
 
     def __init__(
         self, sim, space, loss, data=None, *, duration, inputs=None, extra=None, adjoint=None, batch=None, nudge=None,
-        params=None,
+        params=None, per="trial",
     ):  # fmt: skip
         if not isinstance(space, Space | Bound):
             raise ParameterError(f"space is {space!r:.60}; write bs.Space({{'exc.tau': bs.bounded(5.0, 50.0)}})")
@@ -37,6 +39,7 @@ class Objective:
         )
         self.extra_start, self.has_extra = np.asarray(flat), extra is not None
         self.size, self.start_dtype = self.bound.size + flat.size, np.dtype(dtype())
+        self.reach = np.concatenate([self.bound.reach, np.full(flat.size, np.inf)])
         if not self.size:
             raise ParameterError(
                 "nothing varies: the space is empty and there is no extra=; name at least one parameter"
@@ -45,6 +48,11 @@ class Objective:
         made = inputs if callable(inputs) else None
         self.inputs = _by_name(made, ("data", "extra", "key"), "inputs") if made else (lambda **_: inputs)
         self.data, self.batch, self.trials = data, batch, _trials(data, batch)
+        if per not in ("trial", "batch") or (per == "batch" and batch is None):
+            raise ParameterError(
+                f"per={per!r} with batch={batch}: a loss is of each 'trial', or of a 'batch' with batch= trials in it"
+            )
+        self.per = per
         self.nudge, self.adjoint = nudge, adjoint
         if nudge is not None and not isinstance(nudge, dict):
             raise ParameterError(f"nudge is {nudge!r:.60}; give a dict such as {{'hh.v': v_data}}")
@@ -72,9 +80,17 @@ class Objective:
     def one(self, x, data, words, rate=None):
         """Loss of one trial: a number, or residuals; nan where the run is not finite."""
         result, params, extra = self.simulate(x, data, words, rate)
+        return self._judged(result, data, params, extra, words, rate)
+
+    def together(self, x, data, words, each, rate=None):
+        """Loss of trials that are judged as one: results have a leading axis of trials."""
+        result = jax.vmap(lambda d, w: self.simulate(x, d, w, rate)[0])(data, each)
+        return self._judged(result, data, *self.parts(x), words, rate)
+
+    def _judged(self, result, data, params, extra, words, rate):
         try:
             value = jnp.asarray(self.loss(result=result, data=data, extra=extra, params=params, key=words), dtype())
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError) as error:
             if isinstance(error, BrainsimError):
                 raise
             traced = isinstance(error, jax.errors.JAXTypeError)
@@ -82,7 +98,7 @@ class Objective:
             raise RunError(f"the loss fails on {_shapes(result, data)}: {hint}{error}") from error
         if value.ndim > 1:
             raise ParameterError(f"the loss has shape {value.shape}; return a number, or a vector of residuals")
-        value = jnp.where(result.ok, value, jnp.nan)
+        value = jnp.where(jnp.all(result.ok), value, jnp.nan)
         return value if rate is None else value * (1.0 + rate)  # what nudging shrinks
 
     def residuals(self, x, words, rows=None, rate=None):
@@ -92,6 +108,8 @@ class Objective:
         data = self.data if rows is None else jax.tree.map(lambda d: jnp.asarray(d)[rows], self.data)
         n = self.trials if rows is None else rows.shape[0]
         each = jax.vmap(lambda i: words ^ jnp.array([0, 1], jnp.uint32) * i)(jnp.arange(n, dtype=jnp.uint32))
+        if self.per == "batch":
+            return self.together(x, data, words, each, rate).reshape(-1)
         return jax.vmap(lambda d, w: self.one(x, d, w, rate))(data, each).reshape(-1)
 
     def value(self, x, words=None, rows=None, rate=None):
@@ -104,27 +122,24 @@ class Objective:
     def is_vector(self):
         """Whether the loss returns residuals; found by tracing it once."""
         if not hasattr(self, "_vector"):
-            data = self.data if self.trials is None else jax.tree.map(lambda d: jnp.asarray(d)[0], self.data)
-            x = jax.ShapeDtypeStruct((self.size,), dtype())
-            rate = None if self.nudge is None else 0.0
-            shape = jax.eval_shape(lambda x: self.one(x, data, jnp.zeros(2, jnp.uint32), rate), x).shape
-            self._vector = bool(shape)
+            first = None if self.trials is None else slice(self.batch) if self.per == "batch" else 0
+            data = self.data if first is None else jax.tree.map(lambda d: jnp.asarray(d)[first], self.data)
+            x, each = jax.ShapeDtypeStruct((self.size,), dtype()), jnp.zeros((self.batch or 1, 2), jnp.uint32)
+            loss = partial(self.together, each=each) if self.per == "batch" else self.one
+            self._vector = bool(jax.eval_shape(lambda x: loss(x, data, self.words), x).shape)
         return self._vector
 
-    def total(self, x, words, rate=None):
-        """The loss over all trials, batch by batch."""
+    def total(self, x):
+        """The loss over all trials, batch by batch, without nudging."""
         if self.trials in (None, self.batch):
-            return self.value(x, words, None, rate)
+            return self.value(x)
         rows = jnp.arange(self.trials).reshape(-1, self.batch)
-        return jnp.mean(jax.lax.map(lambda r: self.value(x, words, r, rate), rows))
+        return jnp.mean(jax.lax.map(lambda r: self.value(x, rows=r), rows))
 
     def is_noisy(self, x) -> bool:
-        """Whether the loss at a vector depends on the realisation of the noise; found by trying two."""
-        rows = None if self.trials is None else jnp.arange(1)
-        rate = None if self.nudge is None else jnp.zeros((), dtype())
-        words = jnp.array([[0, 1], [2, 3]], jnp.uint32)
-        a, b = jax.jit(jax.vmap(lambda w: self.value(jnp.asarray(x), w, rows, rate)))(words)
-        return bool(a != b) and bool(jnp.isfinite(a))
+        """Whether the loss depends on the realisation of the noise, read from its jaxpr."""
+        rows = None if self.trials is None else jnp.arange(self.batch)
+        return any(reached(lambda words: [self.value(jnp.asarray(x), words, rows)], self.words))
 
     def start(self, params=None):
         """The vector of the present values."""

@@ -58,15 +58,13 @@ def log_posterior(objective: Objective, noise=None):
         raise ParameterError(f"noise={noise!r}; residuals need their standard deviation, such as laplace.variance**0.5")
     if not objective.is_vector and noise is not None:
         raise ParameterError("noise= belongs to residuals; this loss is one number, the negative log-likelihood")
-    rate = None if objective.nudge is None else jnp.zeros((), dtype())
-    words = objective.words
 
     def density(u):
         if objective.is_vector:
-            fit = -0.5 * jnp.sum((objective.residuals(u, words, None, rate) / noise) ** 2)
+            fit = -0.5 * jnp.sum((objective.residuals(u, objective.words) / noise) ** 2)
         else:
             n = 1 if objective.trials is None else objective.trials
-            fit = -n * objective.value(u, words, None, rate)
+            fit = -n * objective.value(u)
         total = fit + objective.bound.log_prior(u)
         return jnp.where(jnp.isfinite(total), total, -jnp.inf)
 
@@ -88,13 +86,11 @@ def nuts(result, noise=None, *, draws=500, warmup=500, chains=4, key: int = 0) -
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ParameterError(f"{name}={value!r}; give a whole number of at least 1")
     blackjax = extras.load("blackjax")
-    o = result.objective
-    if o is None:
-        raise ParameterError("this result was loaded from a file, without its objective; run the fit again")
+    o = result.fitted()
     if noise is None and o.is_vector:
         noise = result.laplace().variance ** 0.5
     density = log_posterior(o, noise)
-    start = jnp.asarray(result.vectors[int(np.nanargmin(result.best_losses))], dtype())
+    start = jnp.asarray(result.vectors[result.best], dtype())
 
     def chain(key):
         first, second = jax.random.split(key)

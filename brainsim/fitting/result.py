@@ -6,7 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..errors import ParameterError
 from ..tree import load_tree, save_tree
+
+
+def best_of(losses) -> int:
+    """Number of the least finite loss."""
+    return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
 
 
 @dataclass(eq=False)
@@ -38,7 +44,7 @@ class FitResult:
 
     @classmethod
     def of(cls, objective, loop, seconds, method):
-        best = int(np.nanargmin(np.where(np.isfinite(loop.best_losses), loop.best_losses, np.inf)))
+        best = best_of(loop.best_losses)
         n = objective.bound.size
         values = jax.vmap(objective.bound.params)(loop.best[:, :n]) if n else {}
         x = loop.best[best]
@@ -58,6 +64,17 @@ class FitResult:
             method=method if isinstance(method, str) else type(method).__name__,
             objective=objective,
         )
+
+    @property
+    def best(self) -> int:
+        """Number of the start with the least loss."""
+        return best_of(self.best_losses)
+
+    def fitted(self):
+        """The objective; ParameterError where the result comes from a file."""
+        if self.objective is None:
+            raise ParameterError("this result was loaded from a file, without its objective; run the fit again")
+        return self.objective
 
     def __repr__(self):
         good = sum(s.startswith("ok") for s in self.status)

@@ -15,7 +15,7 @@ from ..tree import load_tree, save_tree
 KIND = "fit"
 
 
-def fingerprint(loop, points, rates, steps) -> dict:
+def fingerprint(loop, points, rates) -> dict:
     """What must be the same for a fit to go on: the program of its steps and all numbers in it, starts and settings.
 
     The program is compared as text: loss, inputs, network, space and method are in it.
@@ -33,19 +33,18 @@ def fingerprint(loop, points, rates, steps) -> dict:
         "jax": jax.__version__,
         "space": ", ".join(loop.objective.bound.labels[:20]),
         "number of starts": len(points),
-        "number of steps": int(steps),
         "program (loss, inputs, network, bounds, method or noise)": hashlib.blake2b(
             text.encode(), digest_size=16
         ).hexdigest(),
-        "data (or values, starts or key)": numbers.hexdigest(),
+        "data (or values, starts, key, or steps of the nudging)": numbers.hexdigest(),
     }
 
 
 class Resume:
     """The file of a fit, written at most every `every` seconds and at the end."""
 
-    def __init__(self, path: Path, print_: dict, every: float = 5.0):
-        self.path, self.print, self.every, self.written = path, print_, every, 0.0
+    def __init__(self, path: Path, print_: dict, steps: int, every: float = 5.0):
+        self.path, self.print, self.steps, self.every, self.written = path, print_, steps, every, 0.0
 
     def load(self):
         """The state that was kept; None without a file.
@@ -63,6 +62,11 @@ class Resume:
             raise ParameterError(
                 f"{self.path} holds another fit: its {k} is {kept['print'].get(k)!r:.80}, here {self.print[k]!r:.80}; "
                 f"give another file, or delete this one"
+            )
+        if kept["state"]["done"] > self.steps:
+            raise ParameterError(
+                f"{self.path} holds a fit that has taken {kept['state']['done']} steps, here steps={self.steps}; give "
+                f"at least as many, or another file"
             )
         return kept["state"]
 

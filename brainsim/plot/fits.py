@@ -12,7 +12,7 @@ def losses(result, ax=None):
         result: of `bs.fit`.
     """
     ax = style.new_axes(ax)
-    best = int(np.nanargmin(np.where(np.isfinite(result.best_losses), result.best_losses, np.inf)))
+    best = result.best
     steps = np.arange(len(result.losses))
     others = [i for i in range(result.losses.shape[1]) if i != best]
     ax.plot(steps, result.losses[:, others], color=style.FAINT, linewidth=0.8)

@@ -2,15 +2,21 @@
 
     python tests/bench/gradients.py recurrent [--steps 250,500,1000,2000] [--cells 1000] [--only brainsim,snntorch]
     python tests/bench/gradients.py membrane [--duration 100] [--only brainsim,jaxley]
+    python tests/bench/gradients.py checkpoints
+    python tests/bench/gradients.py delays
 
-recurrent  leaky cells, all-to-all weights, currents as input, mean square of the spikes as the loss; the gradient by all
-           weights. Same equations (v <- a (v + W s) + I, reset by subtraction), same weights and input:
-           the numbers of spikes are compared (2 % apart: ours also fire where the jump alone crosses). The arctan surrogate of snnTorch on both sides.
+recurrent  leaky cells, all-to-all weights, currents as input, mean square of the spikes as the loss; the gradient by
+           all weights. Same equations (v <- a (v + W s) + I, reset by subtraction), same weights and input:
+           the numbers of spikes are compared (2 % apart: ours also fire where the jump alone crosses). The arctan
+           surrogate of snnTorch on both sides.
 membrane   one compartment with the sodium, potassium and leak currents of Hodgkin and Huxley, 0.025 ms, mean square of
            the voltage as the loss, the gradient by three conductances (Jaxley: its HH channel, implicit solver).
+checkpoints  memory and time of a gradient by what the backward pass keeps (docs/adjoints.md)
+delays     a step with learnable delays beside one with fixed ones (docs/learnable_delays.md)
 
-Prints CPU seconds of the loss alone and of loss and gradient (median of the repeats after compilation), their ratio, and the
-memory of the gradient: what XLA allocates for temporaries, for snnTorch the growth of the resident set. One core.
+Prints CPU seconds of the loss alone and of loss and gradient (median of the repeats after compilation), their ratio,
+and the memory of the gradient: what XLA allocates for temporaries, for snnTorch the growth of the resident set. One
+core.
 """
 
 import argparse
@@ -23,7 +29,7 @@ import numpy as np
 import workers
 
 import brainsim as bs
-from brainsim.models import Delta, HodgkinHuxley
+from brainsim.models import LIF, Delta, ExpCurrent, HodgkinHuxley, PoissonSource
 
 DECAY, GAIN = 0.9, 0.35
 
@@ -94,12 +100,55 @@ def membrane(duration, repeats):
     return found | dict(spikes=int(np.sum((v[1:] > 0) & (v[:-1] <= 0))))
 
 
+def checkpoints(repeats):
+    """MB of temporaries and CPU seconds of a gradient through 100 recurrent cells, by steps and checkpoints."""
+    net = bs.Network(seed=1)
+    net.add("c", LIF(tau=10.0, v_rest=-60.0, v_th=-50.0, v_reset=-60.0), 100)
+    net.connect("c", "c", ExpCurrent(), bs.fixed_probability(0.1), weight=bs.normal(0.0, 1.0), delay=1.0)
+    sim = net.compile(dt=0.1, record=[bs.mean("c.v")])
+    names = ("c->c.weight", "c.tau")
+    for steps in (1000, 4000, 16000):
+        for checkpoint in (None, "auto", "nested"):
+            how = {"inputs": {"c.I": 12.0}, "adjoint": bs.BPTT(checkpoint)}
+            loss = lambda p, how=how, n=steps: jnp.mean(sim.run(n * sim.dt, params=p, **how)["c.v"])
+            found = measured(loss, ({k: sim.params[k] for k in names},), repeats)
+            print(
+                f"{steps:6d} steps, checkpoint {checkpoint!s:7s} {found['memory'] / 1e6:7.2f} MB  {found['both']:.3f} s",
+                flush=True,
+            )
+
+
+def delays(repeats):
+    """Microseconds of CPU time per step: 200 Poisson sources onto 200 cells, all to all, delays of 0 to 24 ms."""
+    at = bs.uniform(0.0, 24.0)
+    kinds = {
+        "ordinary": at,
+        "linear": bs.learnable_delay(at, 24.0, kernel="linear"),
+        "gaussian": bs.learnable_delay(at, 24.0, width=6.0),
+    }
+    for name, delay in kinds.items():
+        net = bs.Network(seed=1)
+        net.add("a", PoissonSource(rate=20.0), 200)
+        net.add("b", LIF(), 200)
+        how = dict(weight=bs.normal(0.5, 0.1), delay=delay, name="p")
+        net.connect("a", "b", ExpCurrent(), bs.all_to_all(), **how)
+        sim = net.compile(dt=1.0, record=["b.spikes"], surrogate=bs.Surrogate("triangular", 0.02))
+        host = timed(lambda sim=sim: sim.run(2000.0), repeats) / 2000
+        free = {k: sim.params[k] for k in ("p.weight", "p.delay", "p.delay_width") if k in sim.params}
+        found = measured(lambda p, sim=sim: jnp.sum(sim.run(200.0, params=p).spikes["b"]), (free,), repeats)
+        print(
+            f"{name:9s} host {1e6 * host:.1f}  traced {5e3 * found['forward']:.1f}  gradient {5e3 * found['both']:.0f} us",
+            flush=True,
+        )
+
+
 def show(name, found):
     if "error" in found:
         print(f"  {name:10s} {found['error']}", flush=True)
         return
     print(
-        f"  {name:10s} {found['spikes']:8d} spikes   loss {found['forward']:.3f} s   with gradient {found['both']:.3f} s "
+        f"  {name:10s} {found['spikes']:8d} spikes   loss {found['forward']:.3f} s   with gradient "
+        f"{found['both']:.3f} s "
         f"({found['both'] / found['forward']:.1f} times)   {found['memory'] / 1e6:.0f} MB",
         flush=True,
     )
@@ -107,7 +156,7 @@ def show(name, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("recurrent", "membrane"))
+    parser.add_argument("what", choices=("recurrent", "membrane", "checkpoints", "delays"))
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--steps", default="250,500,1000,2000")
     parser.add_argument("--duration", type=float, default=100.0)
@@ -117,6 +166,9 @@ def main():
     workers.hold(1)
     workers.headline(f"gradients, jax {jax.__version__}", 1)
     only = args.only.split(",")
+    if args.what in ("checkpoints", "delays"):
+        {"checkpoints": checkpoints, "delays": delays}[args.what](args.repeats)
+        return
     if args.what == "membrane":
         if "brainsim" in only:
             show("brainsim", membrane(args.duration, args.repeats))

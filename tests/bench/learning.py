@@ -1,6 +1,7 @@
-"""The tables of docs/plasticity.md about published circuits that learn.
+"""The tables of docs/plasticity.md, event_gradients.md and spiking_networks.md about published circuits that learn.
 
     python tests/bench/learning.py {nalsm,what_when,competition,reward,balance,digits} [--seeds 0 1] [--small]
+    python tests/bench/learning.py {yin_yang,evidence,match} [--seeds 0 1] [--small]
 
 Each prints its table and the CPU seconds. --small: sizes of a minute, to see that the command runs; the figures in the
 documentation are those without it. Handwritten digits are those of `tests/reference/digits.npz`.
@@ -11,6 +12,9 @@ competition  Song-Abbott: shares of weak and strong inputs, rates
 reward       distal reward: the rewarded synapse, the others, its place; dopamine a minute late
 balance      Vogels 2011: rates while inhibition is learned, balance at the end
 digits       templates by STDP with a teacher, logistic regression
+yin_yang     exact spike times: learned, fixed and no delays, a frozen hidden layer; accuracies
+evidence     accumulation of evidence by e-prop with random feedback: error and iterations
+match        delayed match-to-sample by backpropagation: error and iterations
 """
 
 import argparse
@@ -166,7 +170,52 @@ def digits(seeds, small):
     print(f"softmax regression on the pixels {linear:.1f} %")
 
 
-COMMANDS = {f.__name__: f for f in (nalsm, what_when, competition, reward, balance, digits)}
+def yin_yang(seeds, small):
+    from dataclasses import replace
+
+    from brainsim.models.circuits.yin_yang import Settings, train
+
+    usual = replace(Settings(), epochs=3) if small else Settings()
+    short = usual if small else replace(usual, epochs=100)
+    kinds = {
+        "60 hidden, learned delays": usual,
+        "120 hidden, learned delays": replace(short, hidden=120),
+        "60 hidden, no delays": replace(short, delays=None),
+        "60 hidden, delays fixed": replace(short, delays="fixed"),
+        "60 hidden, frozen hidden layer": replace(short, frozen=True),
+    }
+    for name, settings in kinds.items():
+        found = train(seeds, settings)
+        spread = lambda x: f"{100 * np.mean(x):.2f} +- {100 * np.std(x, ddof=min(1, len(x) - 1)):.2f} %"
+        print(
+            f"{name:32s} test {spread(found.test)}, validation {spread(found.validation)}; {found.seconds:.0f} s",
+            flush=True,
+        )
+
+
+def evidence(seeds, small):
+    from brainsim.models.circuits import evidence as circuit
+
+    _trials(circuit, seeds, dict(iterations=25, batch=16, tested=64) if small else {})
+
+
+def match(seeds, small):
+    from brainsim.models.circuits import working_memory as circuit
+
+    _trials(circuit, seeds, dict(iterations=25, batch=16, tested=64) if small else {})
+
+
+def _trials(circuit, seeds, sizes):
+    for seed in seeds:
+        found = circuit.train(circuit.SHORT if sizes else circuit.PAPER, seed=seed, **sizes)
+        every = ", ".join(f"{n}: {e:.3f}" for n, e in found.errors)
+        print(
+            f"seed {seed}: least error {found.error:.3f}; criterion after {found.reached} iterations; {found.seconds:.0f} s"
+        )
+        print(f"  errors by iteration {every}", flush=True)
+
+
+COMMANDS = {f.__name__: f for f in (nalsm, what_when, competition, reward, balance, digits, yin_yang, evidence, match)}
 
 
 def main():

@@ -81,19 +81,20 @@ def test_sizes():
 
 
 def test_the_loss(x64):
-    """Against its formula, for one readout and spikes written down here."""
+    """Against its formula, for two trials of a readout and spikes written down here."""
     task = dataclasses.replace(library.PAPER, cues=1, delay=0.0, recall=20.0)
     rng, steps = np.random.default_rng(1), 170
-    y, spikes = rng.normal(size=(steps, 2)), rng.random((steps, 5)) < 0.02
+    y, spikes = rng.normal(size=(2, steps, 2)), rng.random((2, steps, 5)) < 0.02
 
     class Run(dict):
         pass
 
     run = Run({"out.v": jnp.asarray(y)})
     run.spikes = {"rec": jnp.asarray(spikes, float)}
-    late = np.exp(y[-20:])
-    expected = -np.mean(np.log(late[:, 1] / late.sum(1))) + 0.5 * 300.0 * np.sum((spikes.mean(0) - 0.01) ** 2)
-    assert library.loss_of(task, 300.0)(run, {"side": 1}) == pytest.approx(expected, rel=1e-9)
+    late = np.exp(y[:, -20:])
+    right = np.stack([late[0, :, 1], late[1, :, 0]]) / late.sum(2)
+    expected = -np.mean(np.log(right)) + 0.5 * 300.0 * np.sum((spikes.mean((0, 1)) - 0.01) ** 2)
+    assert library.loss_of(task, 300.0)(run, {"side": jnp.array([1, 0])}) == pytest.approx(expected, rel=1e-9)
 
 
 SMALL = dict(tau_a=200.0, beta=0.1, t_ref=2.0)
