@@ -33,6 +33,10 @@ class Adjoint:
         """
         return jax.value_and_grad(f, has_aux=has_aux)
 
+    def run(self, sim, n, params, inputs, state, stream):
+        """The result of a run that is not made of steps; None: it is made of n steps."""
+        return None
+
     def segment(self, n, dt):
         """Steps between two cuts of the whole carried state; n: it is never cut."""
         return n

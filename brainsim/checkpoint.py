@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .checks import check_state
 from .errors import FileFormatError
 
 
@@ -15,9 +16,11 @@ def shapes(tree) -> dict:
 
 
 def parts(program) -> list[str]:
-    """What a network consists of: "exc (100 LIF)", "exc->exc (Delta)"."""
+    """What a network consists of: "exc (100 LIF)", "exc->exc (Delta)", "in->exc (Delta, learns by STDP)"."""
     cells = [f"{m.name} ({m.n} {g.model.__name__})" for g in program.groups for m in g.members]
-    return cells + [f"{name} ({cls.__name__})" for name, (cls, _) in program.weights.items()]
+    by = {x.projection: " and ".join(rule.cls.__name__ for rule in x.rules) for x in program.learners}
+    learns = {name: f", learns by {rules}" if rules else ", rewires" for name, rules in by.items()}
+    return cells + [f"{name} ({cls.__name__}{learns.get(name, '')})" for name, (cls, _) in program.weights.items()]
 
 
 def save(path, state, program):
@@ -43,7 +46,8 @@ def load(path, template, program):
         template: state of the network with the drives of the run, as arrays or shapes.
 
     Raises:
-        FileFormatError: another dt or seed, or a state that belongs to another network.
+        FileFormatError: another dt or seed, a state that belongs to another network, or plastic weights outside of the
+            bounds of this one.
     """
     from .storage import load_tree
 
@@ -76,4 +80,6 @@ def load(path, template, program):
         raise FileFormatError(
             f"{path}: holds state{extra[0]}, which this network does not have; is it the same network?"
         )
-    return jax.tree.unflatten(jax.tree.structure(template), [jnp.asarray(found[name]) for name, _ in wanted])
+    state = jax.tree.unflatten(jax.tree.structure(template), [jnp.asarray(found[name]) for name, _ in wanted])
+    check_state(program, state, f"{path}: ", FileFormatError)
+    return state

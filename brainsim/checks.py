@@ -51,6 +51,11 @@ def bound_specs(net, program: Program, params) -> dict:
             add(f"{p.name}.{key}", spec, {(), *((n,) for n in sizes.values())})
         for key, state in type(p.synapse).__states__.items():
             out[f"{p.name}.{key}(0)"] = (Param(0.0, state.unit), {(), (sizes.get(state.on, 0),)})
+        for rule in () if p.plastic is None else p.plastic.rules:
+            for key, spec in type(rule).__params__.items():
+                add(f"{p.name}.{key}", spec, {()})
+            for key, state in type(rule).__states__.items():
+                out[f"{p.name}.{key}(0)"] = (Param(0.0, state.unit), {(), (sizes.get(state.on, 1),)})
         if is_procedural(p):
             out.update(specs(p))
             continue
@@ -74,7 +79,7 @@ def merge(net, program: Program, specs, known: dict, given) -> dict:
         return dict(known)
     if not isinstance(given, dict):
         raise ParameterError(f"params is {given!r:.60}; give a dict such as {{'{next(iter(known), 'exc.tau')}': 1.0}}")
-    values = {}
+    values, learning = {}, {x.weight: x for x in program.learners}
     for name, value in given.items():
         if name not in known:
             raise UnknownNameError(_no_parameter(program, known, name))
@@ -82,17 +87,66 @@ def merge(net, program: Program, specs, known: dict, given) -> dict:
         if not isinstance(value, jax.core.Tracer):
             value = to_canonical(value, spec.unit, name)
         if tuple(np.shape(value)) not in shapes:
-            wanted = " or ".join(str(s) for s in sorted(shapes))
-            raise ParameterError(f"{name} has shape {np.shape(value)}; give {wanted}")
+            wanted = "a number" if shapes == {()} else " or ".join(str(s) for s in sorted(shapes))
+            raise ParameterError(f"{name} has shape {np.shape(value)}; give {wanted}{_why_one(net, name, shapes)}")
         if not isinstance(value, jax.core.Tracer):
             check_bounds(np.asarray(value, float), spec, name)
         # not jnp.asarray: under jit it would turn a known value into a traced one
         narrow = isinstance(value, jax.Array) and value.dtype == known[name].dtype == jnp.bfloat16
         kind = jnp.bfloat16 if narrow else dtype()  # as it is, for it may share the memory of the operators
         values[name] = jnp.asarray(value, kind) if isinstance(value, jax.Array) else np.asarray(value, kind)
+        if name in learning and not isinstance(value, jax.core.Tracer):
+            check_plastic(learning[name], values[name], name)
     merged = {**known, **values}
     _check_between(net, program, values, merged)
     return merged
+
+
+def check_plastic(learner, weights, what, error=ParameterError, graph=None):
+    """Refuse plastic weights outside of their bounds: the first spike at an edge would clip them, without a word.
+
+    Args:
+        weights: () or (n_edges,), in the precision of the run, in which the bounds are compared.
+        graph: the index arrays `pre` and `post` of the edges, which name the cells of the first; None: not known.
+    """
+    bounds, values = learner.spec.bounds, np.atleast_1d(np.asarray(weights))
+    outside = (values < values.dtype.type(bounds.low)) | (values > values.dtype.type(bounds.high))
+    if not outside.any():
+        return
+    first, unit = int(np.argmax(outside)), learner.synapse.__weight__ and learner.synapse.__weight__.unit
+    cells = "" if graph is None else f" (cell {int(graph['pre'][first])} to {int(graph['post'][first])})"
+    many = f"{int(outside.sum())} of {values.size} edges, first edge {first}{cells} = " if np.ndim(weights) else ""
+    sign = " (no bounds= were given: a weight keeps its sign, Dale's law)" if bounds.dale else ""
+    raise error(
+        f"{what}: {many}{values[first]:g} lies outside the bounds [{bounds.low:g}, {bounds.high:g}]"
+        f"{f' {unit}' if unit else ''} of the plastic weights of {learner.projection!r}{sign}; give weights inside, or "
+        f"connect with wider bounds= (bs.unbounded() has none)"
+    )
+
+
+@jax.jit
+def _any_outside(values, low, high):
+    return jnp.any((values < low) | (values > high))
+
+
+def check_state(program: Program, state, what, error=ParameterError):
+    """Refuse a state whose plastic weights lie outside of their bounds; nothing is copied where they do not."""
+    for x in program.learners:
+        mine, bounds = state["plastic"][x.tag], x.spec.bounds
+        if x.n_edges and bool(_any_outside(mine["w"], bounds.low, bounds.high)):
+            check_plastic(x, mine["w"], f"{what}{x.projection}.w", error, mine.get("rows"))
+
+
+def _why_one(net, name, shapes) -> str:
+    """Why there is one number for all edges."""
+    owner, _, key = name.rpartition(".")
+    projection = net.projections.get(owner)
+    if shapes != {()} or projection is None:
+        return ""
+    if key == "weight":
+        return f": {owner!r} was connected with one weight for all edges; connect with an array, one value per edge"
+    own = () if projection.plastic is None else (type(r).__params__ for r in projection.plastic.rules)
+    return ": a parameter of a rule is one number for all edges" if any(key in names for names in own) else ""
 
 
 def _no_parameter(program, known, name) -> str:
@@ -106,14 +160,17 @@ def _no_parameter(program, known, name) -> str:
             f"{name!r} is compiled into whole steps and cannot change between runs; connect with another delay=, or "
             f"with delay=bs.learnable_delay(...), which makes it a parameter"
         )
+    if str(name).endswith(".w") and f"{name}eight" in known:
+        return f"there is no parameter {name!r}; did you mean '{name}eight'? The initial weights have this name"
     return unknown("parameter", name, known)
 
 
 def _check_between(net, program, given, merged):
     """Checks between parameters (`validate`) of every model that has a new value."""
     alias = program.layout.alias
-    for p in (*net.populations.values(), *net.projections.values()):
-        model = p.model if p.name in net.populations else p.synapse
+    rules = [(p, rule) for p in net.projections.values() if p.plastic is not None for rule in p.plastic.rules]
+    cells = [(p, p.model) for p in net.populations.values()]
+    for p, model in (*cells, *((p, p.synapse) for p in net.projections.values()), *rules):
         names = {key: alias.get(f"{p.name}.{key}", f"{p.name}.{key}") for key in type(model).__params__}
         if not given.keys() & set(names.values()):
             continue

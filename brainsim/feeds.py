@@ -75,6 +75,12 @@ def drives_of(program: Program, feeds, inputs, params, first: int, steps: int) -
 
 
 def _drive(feed, name, given, dt, first, steps) -> Drive:
+    if feed.place[2].startswith("rule/") and feed.place[2][5:] in feed.place[0].spec.modulators:
+        source = feed.place[0].spec.modulators[feed.place[2][5:]]
+        raise RunError(
+            f"input {name!r} comes from {source!r} already (modulators= of the connection), which would hide what is "
+            f"given here; leave it out of inputs=, or connect without it in modulators="
+        )
     what, unit = f"input {name}", feed.spec.unit or "1"
     drive = as_drive(given, feed.n, steps, unit, what).prepare(dt, what)
     if drive.events and unit != "1":

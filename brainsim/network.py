@@ -16,7 +16,7 @@ from .integrate import check_method
 from .learnable_delays import check_place, settle
 from .names import check_name, match
 from .neuron import Neuron
-from .plastic import plastic_of
+from .plastic import plastic_of, refuse_weight
 from .population import Population, Projection, check_count, creation_line
 from .procedural_rule import procedural, project
 from .rule import Rule
@@ -314,11 +314,11 @@ class Network:
             for rule in () if p.plastic is None else p.plastic.rules:
                 at = {**size, "projection": 1}
                 known.update({f"{p.name}.{s}": (spec, at[spec.on]) for s, spec in type(rule).__states__.items()})
+        refuse_weight(pattern, self.projections, known)
         for name in match(pattern, known, "state"):
             spec, n = known[name]
-            self.initial[name] = as_values(
-                value, n, generator(self.seed, name, "initial"), spec.unit, f"initial {name}"
-            )
+            random = generator(self.seed, name, "initial")
+            self.initial[name] = as_values(value, n, random, spec.unit, f"initial {name}")
         self._initial_changed = True
         self._changed()
 

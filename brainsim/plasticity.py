@@ -32,6 +32,10 @@ def plasticity_contract(cls) -> dict[str, tuple[str, ...]]:
                 f"Helper functions start with an underscore"
             )
         methods[method] = bind_arguments(cls, method, known)
+        if is_users(cls):  # the library's own are tried by its tests, not at import
+            from .rule_trial import try_method
+
+            try_method(cls, method, methods[method])
     _check_states(cls, methods)
     cls.__increments__ = {}
     for event in (e for e in EVENTS if e in methods):
@@ -44,6 +48,11 @@ def plasticity_contract(cls) -> dict[str, tuple[str, ...]]:
     if not {"on_pre", "on_post", "dw"} & set(methods):
         raise DefinitionError(f"{where} changes no weight: write on_pre, on_post or dw")
     return methods
+
+
+def is_users(cls) -> bool:
+    """Whether a class is the user's. One made by `types.new_class` has no module of its own, and is."""
+    return not cls.__module__.startswith("brainsim.") or cls.__module__ == "brainsim.declare"
 
 
 def _available(cls, method, partner):
@@ -63,15 +72,15 @@ def _available(cls, method, partner):
 
 
 def _check_states(cls, methods):
+    clash = sorted({"w", "weight", "delay", "learning"} & {*cls.__states__, *cls.__params__})
+    if clash:
+        raise DefinitionError(f"{cls.__name__}: {clash[0]!r} belongs to the projection; choose another name")
     for name, spec in cls.__states__.items():
         if ("d" + name in methods) == spec.jump:
             problem = "has a derivative and jump=True" if spec.jump else f"has no method d{name}"
             raise DefinitionError(
                 f"{cls.__name__}: state {name!r} {problem}; write d{name} or declare it with jump=True"
             )
-    clash = sorted({"w", "weight", "delay", "learning"} & {*cls.__states__, *cls.__params__})
-    if clash:
-        raise DefinitionError(f"{cls.__name__}: {clash[0]!r} belongs to the projection; choose another name")
 
 
 class Plasticity(Model):

@@ -14,7 +14,7 @@ import numpy as np
 from . import checkpoint, history, learn_events, structure, traced
 from .adjoint import as_adjoint
 from .beginning import initial_state
-from .checks import bound_specs, merge
+from .checks import bound_specs, check_state, merge
 from .chunk import Chunk
 from .compile import MAX_STEPS, build, check_weights
 from .design import Design
@@ -158,7 +158,7 @@ class Simulation:
                 `bs.EProp()`, ... (`brainsim.adjoint`).
 
         Returns:
-            `Result`, or under jax transformations a `TracedResult`.
+            `Result`, or under jax transformations a `TracedResult`; of `bs.EventGrad`, an `ExactResult`.
 
         Raises:
             RunError, UnknownNameError, ParameterError: impossible arguments, before anything runs.
@@ -169,6 +169,9 @@ class Simulation:
         first = 0 if state is None or _is_traced(state["step"]) else int(state["step"])
         if first + n > MAX_STEPS:
             raise RunError(f"the run would end at step {first + n}; at most {MAX_STEPS} steps of {self.dt:g} ms")
+        exact = adjoint.run(self, n, params, inputs, state, stream)
+        if exact is not None:
+            return exact
         drives = drives_of(self.program, self.feeds, inputs, params, first, n)
         seed = seed_words(key)
         if _is_traced((params, drives, state, seed)) or _is_traced(jax.lax.add(np.int32(0), np.int32(0))):
@@ -250,6 +253,7 @@ class Simulation:
         state = self._begin(params, drives, state, self._start)
         state = history.enter(self.program, state, history.counter(ready, state))
         if self.program.learners:
+            check_state(self.program, state, "before the run, ")
             busy = learn_events.busy(self.program, self.feeds, drives) if "ids" in state["history"] else None
             state = learn_events.enter(self.program, state, busy)
         if not bool(finite(state)):

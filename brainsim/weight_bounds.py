@@ -1,12 +1,13 @@
 """Bounds of plastic weights: what becomes of a change that a rule asks for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from .errors import ConnectError
+from .units import has_unit, to_canonical
 
 __all__ = ["hard", "multiplicative", "soft", "unbounded"]
 
@@ -19,6 +20,7 @@ class Bounds:
     low: float
     high: float
     exponent: float = 0.0
+    dale: bool = False  # nobody said bounds: the sign of the weights is kept
 
     def apply(self, w, change):
         """The weight after a change, inside the interval."""
@@ -35,8 +37,9 @@ class Bounds:
         return w if self.high == np.inf else jnp.minimum(w, self.high)
 
     def check(self, name, low, high):
-        """Refuse initial weights outside."""
-        if low < self.low or high > self.high:
+        """Refuse initial weights outside; of float32 arrays, only those outside of the bounds in float32."""
+        f = np.float32
+        if (low < self.low and f(low) < f(self.low)) or (high > self.high and f(high) > f(self.high)):
             raise ConnectError(
                 f"{name}: initial weights lie in [{low:g}, {high:g}], outside the bounds [{self.low:g}, {self.high:g}] "
                 f"of a plastic weight; give weights inside, or wider bounds="
@@ -44,9 +47,28 @@ class Bounds:
 
 
 def _interval(what, low, high, finite):
-    low, high = -np.inf if low is None else float(low), np.inf if high is None else float(high)
-    if np.isnan(low) or np.isnan(high) or not low < high:
-        raise ConnectError(f"{what}({low:g}, {high:g}): bounds are in the wrong order; write {what}(low, high)")
+    """Two checked numbers; `what` is the word before them."""
+    pair = []
+    for side, given, none in (("low", low, -np.inf), ("high", high, np.inf)):
+        if np.ndim(given):
+            raise ConnectError(
+                f"{what.rstrip('=')}: {side} has shape {np.shape(given)}; bounds are two numbers for all edges of a "
+                f"projection; make a projection for each pair of bounds"
+            )
+        try:
+            pair.append(none if given is None else float(given))
+        except (TypeError, ValueError):
+            raise ConnectError(
+                f"{what.rstrip('=')}: {side} = {given!r} is no number; write one in the unit of the weight, or "
+                f"None for no bound"
+            ) from None
+        if np.isnan(pair[-1]):
+            raise ConnectError(f"{what.rstrip('=')}: {side} is nan; write a number, or None for no bound")
+    low, high = pair
+    if not low < high:
+        order = "equal, so that no weight could change" if low == high else "in the wrong order"
+        word = what.rpartition(" ")[2]
+        raise ConnectError(f"{what}({low:g}, {high:g}): bounds are {order}; write {word}(low, high), low below high")
     if finite and not np.isfinite(high - low):
         raise ConnectError(
             f"{what}({low:g}, {high:g}): changes scale with the distance to both bounds; give two numbers"
@@ -66,8 +88,8 @@ def soft(low, high, exponent=1.0) -> Bounds:
     is clipped as well, because a large change may pass a bound.
     """
     low, high = _interval("soft", low, high, True)
-    if not (np.isfinite(exponent) and exponent >= 0):
-        raise ConnectError(f"soft: exponent = {exponent}; it is 0 (additive) to 1 (multiplicative), or larger")
+    if not isinstance(exponent, int | float | np.number) or not (np.isfinite(exponent) and exponent >= 0):
+        raise ConnectError(f"soft: exponent = {exponent!r}; it is 0 (additive) to 1 (multiplicative), or larger")
     return Bounds("soft", low, high, float(exponent))
 
 
@@ -89,7 +111,11 @@ def bounds_of(name: str, given: Any, declared, low: float, high: float) -> Bound
         given: `Bounds`, (low, high), or None: those of the synapse class, else the sign of the weights is kept (Dale).
     """
     if isinstance(given, tuple | list) and len(given) == 2:
-        given = hard(*given)
+        # here the unit is known: "3 pA" is converted, as for the weight
+        unit = None if declared is None else declared.unit
+        sides = zip(("low", "high"), given)
+        pair = [to_canonical(x, unit, f"{name}: bounds, {k}") if has_unit(x) else x for k, x in sides]
+        given = Bounds("hard", *_interval(f"{name}: bounds=", *pair, False))
     if given is None:
         own = (None, None) if declared is None else declared.bounds
         if own == (None, None):
@@ -99,8 +125,10 @@ def bounds_of(name: str, given: Any, declared, low: float, high: float) -> Bound
                     f"bounds=bs.hard(low, high) or bounds=bs.unbounded()"
                 )
             own = (None, 0.0) if high <= 0 and low < 0 else (0.0, None)
-        given = hard(*own)
+        given = replace(hard(*own), dale=declared is None or declared.bounds == (None, None))
     if not isinstance(given, Bounds):
-        raise ConnectError(f"{name}: bounds={given!r}; write (low, high), bs.hard, bs.soft, bs.multiplicative")
+        raise ConnectError(
+            f"{name}: bounds={given!r}; write (low, high), bs.hard(low, high), bs.soft, bs.multiplicative"
+        )
     given.check(name, low, high)
     return given

@@ -252,7 +252,7 @@ BAD_CALLS = [
     (dict(plasticity=Reward(), modulators={"dopamine": "b.v"}), "1 cell"),
     (dict(plasticity=Reward(), modulators={"dopamine": "nobody.v"}), "nobody"),
     (dict(plasticity=Volume()), "on_modulator"),
-    (dict(plasticity=[Pair(), Pair()]), "both have"),
+    (dict(plasticity=[Pair(), Pair()]), "Pair twice"),
 ]
 
 

@@ -128,8 +128,8 @@ def error_of_task(sim, task=PAPER, tested=512, seed=UNSEEN):
 
 
 def train(
-    task=PAPER, *, adjoint=None, net=None, iterations=300, batch=64, rate=1e-2, firing=30.0, criterion=CRITERION,
-    every=25, tested=512, seed=0, progress=False,
+    task=PAPER, *, adjoint=None, net=None, iterations=500, batch=64, rate=1e-2, firing=30.0, criterion=CRITERION,
+    every=25, tested=1024, seed=0, progress=False,
 ) -> Trained:  # fmt: skip
     """Train by `bs.fit` with Adam until fewer trials than `criterion` are answered wrong.
 
