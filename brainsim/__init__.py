@@ -49,6 +49,7 @@ _HOME = {
     "chance": ["uniform_of", "normal_of", "binomial_of", "fold_of", "jax_key"],
     "settings": ["enable_x64", "enable_cache"],
     "adjoint": ["BPTT", "Forward", "EProp", "SLTT", "DRTRL", "ESDRTRL", "Feedback"],
+    "event_grad": ["EventGrad"],
     "learnable_delays": ["learnable_delay", "round_delays"],
     "fitting.space": ["Space"],
     "fitting.transforms": ["bounded", "positive", "negative", "fraction", "free", "simplex", "tied"],

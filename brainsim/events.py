@@ -86,6 +86,11 @@ class SpikeTrains(Drive):
     label: ClassVar[str] = "spikes"
 
     def prepare(self, dt, what):
+        if isinstance(self.times, jax.core.Tracer):
+            raise RunError(
+                f"{what}: spike times are traced, but a run in steps must know their steps; take them out of the "
+                f"transformation, or run with adjoint=bs.EventGrad(...)"
+            )
         steps, off = to_steps(self.times, dt)
         if len(steps) and steps.max() >= FOREVER:
             raise RunError(
@@ -169,7 +174,8 @@ def poisson(rate, n=1, start=0.0, stop=None, most=None) -> Drive:
 
 
 def _times(times, what):
-    return np.asarray(clean(times, "ms", what, low=0.0), float).ravel()
+    times = clean(times, "ms", what, low=0.0)
+    return jnp.ravel(times) if isinstance(times, jax.core.Tracer) else np.asarray(times, float).ravel()
 
 
 def spike_train(times, strict=False) -> Drive:
@@ -181,7 +187,10 @@ def spike_train(times, strict=False) -> Drive:
 
 
 def spike_trains(times, indices, strict=False) -> Drive:
-    """Spikes of single cells: `times` in ms, `indices` of the target cells, of equal length, any order."""
+    """Spikes of single cells: `times` in ms, `indices` of the target cells, of equal length, any order.
+
+    Under `bs.EventGrad` times may be traced, and have a derivative; inf is no spike.
+    """
     times, indices = _times(times, "spike times"), np.asarray(indices).ravel()
     if len(times) != len(indices):
         raise ParameterError(f"spike_trains: {len(times)} times but {len(indices)} indices; give one index per time")

@@ -8,6 +8,7 @@ EXTRA_OF = {
     **dict.fromkeys(("pandas", "xarray", "neo", "quantities", "networkx"), "io"),
     "cma": "fit",
     "blackjax": "bayes",
+    "mnist1d": "data",
 }
 
 

@@ -119,14 +119,14 @@ def arriving_weight(program, params, bundle, part):
         return w
     n = part.projection.post.n
     edges = part.projection.edges if bundle.per_edge else None
-    values = _at_arrival(params, program.layout.slot_of[part.name], part.name, edges, n)
+    values = arrival_values(params, program.layout.slot_of[part.name], part.name, edges, n)
     n = part.projection.n_edges if bundle.per_edge else n
     return effective_weight(program.dt, cls, w, values, part.key, n)
 
 
 def ordered_weights(program, topology, params, laid=frozenset(), host=False) -> dict:
     """Weights in the order of the operators, by tag; see `prepare`."""
-    out = procedural_calls.weights(program, params, _at_arrival, effective_weight)
+    out = procedural_calls.weights(program, params, arrival_values, effective_weight)
     for b in program.bundles:
         if b.tag in laid:
             continue
@@ -249,7 +249,7 @@ def _divided(rows):
     return [(k, part) for k, part in rows.items() if isinstance(part, dict)]  # near, far0, far1, ...
 
 
-def _at_arrival(params, slot, projection, edges, n_post):
+def arrival_values(params, slot, projection, edges, n_post):
     """Parameters of the synapse of one projection as `on_pre` sees them: scalars, or one per edge.
 
     Args:
@@ -277,7 +277,7 @@ def _drive_weights(program, params):
         slot, cells = program.layout.slot_of[name], np.arange(port.n)
         for key, place in port.receivers.items():
             cells = cells if place.cells is None else np.sort(port.cells)
-            values = _at_arrival(params, slot, name, Ends(cells, cells), port.n)
+            values = arrival_values(params, slot, name, Ends(cells, cells), port.n)
             w = effective_weight(program.dt, cls, jnp.asarray(params[leaf], dtype()), values, key, len(cells))
             out.setdefault(name, {})[key] = w
     return out

@@ -4,7 +4,7 @@
 
 A form is a set of these solutions for time constants in some relation: "any", "equal" (tau_m = tau_s) and "double"
 (tau_m = 2 tau_s). A cell below a positive level can reach it only while i > v; until its peak, where i = v, v is
-concave and rises.
+concave and rises. "level" is "any" for a level of either sign; v has at most one peak (i > 0) or trough (i < 0).
 """
 
 from typing import NamedTuple
@@ -56,8 +56,11 @@ def peak_any(v, i, tau_m, tau_s):
 
 
 def rise_any(v, i, level, most, tau_m, tau_s):
+    return _bracketed(v, i, level, jnp.minimum(peak_any(v, i, tau_m, tau_s)[0], most), tau_m, tau_s, 12)
+
+
+def _bracketed(v, i, level, high, tau_m, tau_s, rounds):
     """Roots of the parabola at a point (third order, also where the level is the peak), kept in a bracket."""
-    high = jnp.minimum(peak_any(v, i, tau_m, tau_s)[0], most)
     low = jnp.zeros_like(high)
 
     def step(_, bracket):
@@ -72,7 +75,19 @@ def rise_any(v, i, level, most, tau_m, tau_s):
         inside = (new >= low) & (new <= high) & (root > 0)
         return jnp.where(inside, new, 0.5 * (low + high)), low, high
 
-    return jax.lax.fori_loop(0, 12, step, (low, low, high))[0]
+    return jax.lax.fori_loop(0, rounds, step, (low, low, high))[0]
+
+
+def rise_level(v, i, level, most, tau_m, tau_s):
+    """The same for a level of any sign: below 0 v returns to 0, and may fall before it rises."""
+    peaks = (i > 0) & (i > v)
+    peak = peak_any(jnp.where(peaks, v, 0.0), jnp.where(peaks, i, 1.0), tau_m, tau_s)[0]
+    slow = jnp.maximum(tau_m, tau_s)
+    # |v(s)| <= (|v| + |i| s/tau_m) exp(-s/slow) <= (|v| + |i| slow/tau_m) exp(-s/(2 slow))
+    far = (jnp.abs(v) + jnp.abs(i) * slow / tau_m) / jnp.where(level < 0, -level, 1.0)
+    ends = jnp.where(level < 0, 2.0 * slow * jnp.log(jnp.maximum(far, 1.0)), jnp.inf)
+    high = jnp.minimum(jnp.minimum(jnp.where(peaks, peak, jnp.inf), most), ends)
+    return _bracketed(v, i, level, high, tau_m, tau_s, 40)
 
 
 # --- equal time constants
@@ -133,6 +148,7 @@ def rise_double(v, i, level, most, tau_m, tau_s):
 
 FORMS = {
     "any": Form(kernel_any, peak_any, rise_any),
+    "level": Form(kernel_any, peak_any, rise_level),
     "equal": Form(kernel_equal, peak_equal, rise_equal),
     "double": Form(kernel_double, peak_double, rise_double),
 }

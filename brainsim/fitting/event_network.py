@@ -67,9 +67,7 @@ def exact_spikes(
         if recurrent.shape != (n, n):
             raise ParameterError(f"recurrent has shape {recurrent.shape}; give weights ({n}, {n}), from row to column")
         back = (recurrent, as_delays(recurrent_delays, (n, n)))
-    found, missed = jax.jit(_trains, static_argnums=(0, 1))(
-        form_of(tau_m, tau_s), int(most), given, back, cells, jnp.asarray(duration, dtype())
-    )
+    found, missed = trains(form_of(tau_m, tau_s), int(most), given, back, cells, jnp.asarray(duration, dtype()))
     if known(missed) and missed.any():
         raise RunError(
             f"cell {int(np.argmax(missed))} fires more than most={most} spikes; give more room, or less time"
@@ -77,8 +75,16 @@ def exact_spikes(
     return jnp.where(missed[:, None], jnp.nan, found)
 
 
-def _trains(form, most, given, back, cells, duration):
-    """Times (n_out, most), and which cells fire more."""
+@partial(jax.jit, static_argnums=(0, 1))
+def trains(form, most, given, back, cells, duration):
+    """Times (n_out, most), and which cells fire more.
+
+    Args:
+        form: of `event_forms.FORMS`. given: (times (n, m), weights, delays), or with the sources of the rows after
+            them, see `_arrivals`. back: (weights, delays), or with sources, from cell to cell; or None.
+        cells: values (n_out,): tau_m, tau_s, threshold, t_ref; above their rest, those who begin at 0 ms with another
+            voltage have `begin` = 0, `v_first`, and `v_reset`.
+    """
     args = (given, back, cells, duration)
     if back is None:
         found = _respond(form, most + 1, None, *args)
@@ -121,33 +127,38 @@ def _fixed_point_jvp(form, most, args, moves):
     return found, moved
 
 
-def _arrivals(times, weights, delays):
-    """Rows (n_in x m, n_out): when each spike arrives, and its weight."""
-    n, m = times.shape
-    arrivals = times[:, :, None] + delays[:, None, :]
+def _arrivals(times, weights, delays, sources=None):
+    """Rows (n_in x m, n_out): when each spike arrives, and its weight; sources (n_in, n_out) says whose, default row j
+    that of source j."""
+    n, m = weights.shape[0], times.shape[1]
+    sent = times[:, :, None] if sources is None else jnp.moveaxis(times[sources], 2, 1)
+    arrivals = sent + delays[:, None, :]
     return arrivals.reshape(n * m, -1), jnp.repeat(weights, m, axis=0)
 
 
 def _response(form, room, arrivals, weights, cells, duration):
     """Spikes (n_out, room) of cells that do not interact: each is a first spike, of the cell that was reset before.
 
-    At the end r of a reset v = 0, and the current left by the past acts like one more spike at r.
+    At the end r of a reset v = 0, or what `cells` say, and the current left by the past acts like one more spike at r.
     """
     tau_m, tau_s, threshold, t_ref = (cells[k] for k in ("tau_m", "tau_s", "threshold", "t_ref"))
+    rest = jnp.zeros(weights.shape[1], weights.dtype)
+    v_first, v_reset = (jnp.broadcast_to(cells.get(k, rest), rest.shape) for k in ("v_first", "v_reset"))
 
-    def step(reset, _):
+    def step(reset, v):
         live = reset < jnp.inf
         past = (arrivals <= reset[None]) & live[None]
         age = jnp.where(past, jnp.where(live, reset, 0.0)[None] - jnp.where(past, arrivals, 0.0), 0.0)
         left = jnp.sum(jnp.where(past, weights * jnp.exp(-age / tau_s[None]), 0.0), 0)
         start = jnp.where(reset > -jnp.inf, reset, jnp.inf)  # nothing precedes the first spike
         rows = jnp.concatenate([jnp.where(past, jnp.inf, arrivals), start[None]])[:, None, :]
-        found = FIRST[form](rows, jnp.concatenate([weights, left[None]]), tau_m, tau_s, threshold)[0]
+        found = FIRST[form](rows, jnp.concatenate([weights, left[None]]), reset, v, tau_m, tau_s, threshold)[0]
         found = jnp.where(live & ~(found > duration), found, jnp.inf)
         return found + t_ref, found
 
-    start = jnp.full(weights.shape[1], -jnp.inf, weights.dtype)
-    return jax.lax.scan(step, start, None, length=room)[1].T
+    start = jnp.broadcast_to(cells.get("begin", -jnp.inf), rest.shape).astype(weights.dtype)
+    voltages = jnp.concatenate([v_first[None], jnp.broadcast_to(v_reset, (room - 1, len(rest)))])
+    return jax.lax.scan(step, start, voltages)[1].T
 
 
 def _repeat(function, start):

@@ -58,7 +58,8 @@ def first_spike(times, weights, delays=None, *, tau_m, tau_s, threshold=1.0):
     cells = [per_cell(x, name, n_out) for name, x in (("tau_m", tau_m), ("tau_s", tau_s), ("threshold", threshold))]
     delays = as_delays(delays, (n_in, n_out))
     arrivals = times.reshape(-1, n_in).T[:, :, None] + delays[:, None, :]
-    return FIRST[form](arrivals, weights, *cells).reshape(*times.shape[:-1], n_out)
+    rest = jnp.zeros((n_out,), dtype())
+    return FIRST[form](arrivals, weights, rest, rest, *cells).reshape(*times.shape[:-1], n_out)
 
 
 def form_of(tau_m, tau_s) -> str:
@@ -90,11 +91,14 @@ def as_delays(delays, shape):
 
 
 def _solver(form: Form):
-    """Times (batch, n_out) of arrivals (n_in, batch, n_out), weights (n_in, n_out) and values (n_out,) per cell."""
+    """Times (batch, n_out) of arrivals (n_in, batch, n_out), weights (n_in, n_out) and values (n_out,) per cell.
+
+    Cells have the voltage v from the time `begin` on, which must be that of their earliest arrival unless v = 0.
+    """
 
     @jax.custom_jvp
-    def first(arrivals, weights, tau_m, tau_s, threshold):
-        return _search(form, arrivals, weights, tau_m[None], tau_s[None], threshold[None])
+    def first(arrivals, weights, begin, v, tau_m, tau_s, threshold):
+        return _search(form, arrivals, weights, v[None], tau_m[None], tau_s[None], threshold[None])
 
     def implicit(primals, tangents):
         found = first(*primals)
@@ -104,7 +108,7 @@ def _solver(form: Form):
     return first
 
 
-def _search(form, arrivals, weights, tau_m, tau_s, threshold):
+def _search(form, arrivals, weights, v, tau_m, tau_s, threshold):
     """Arrivals in order, with v and i just before each; keeps those of the interval in which the cell fires."""
     reaches = arrivals < jnp.inf
     sends = jnp.where(reaches | jnp.isnan(arrivals), weights[:, None, :], 0.0)
@@ -124,12 +128,13 @@ def _search(form, arrivals, weights, tau_m, tau_s, threshold):
         rises = (i > 0) & (v < i)
         to_peak, top = form.peak(jnp.where(rises, v, 0.0), jnp.where(rises, i, 1.0), tau_m, tau_s)
         hit = rises & (((to_peak <= gap) & (top >= threshold)) | (after >= threshold))
+        hit |= (threshold < 0) & (after >= threshold)  # from below such a level v comes back to 0 by itself
         now = (v, i, time, gap)
         kept = tuple(jnp.where(hit & (kept[2] == jnp.inf), a, b) for a, b in zip(now, kept))
         return ((after, left), kept), None
 
     kept = (zero, zero + 1.0, zero + jnp.inf, zero)
-    (_, (v, i, time, gap)), _ = jax.lax.scan(step, ((zero, zero), kept), (times, gaps, sends))
+    (_, (v, i, time, gap)), _ = jax.lax.scan(step, ((zero + v, zero), kept), (times, gaps, sends))
     fires = time < jnp.inf
     wait = form.rise(v, jnp.where(fires, i, 4.0 * threshold), threshold, gap, tau_m, tau_s)
     found = jnp.where(fires, time + jnp.clip(wait, 0.0, gap), jnp.inf)
@@ -143,7 +148,8 @@ def _broken(arrivals, weights):
 
 def _implicit(form, found, primals, tangents):
     """dT = -(dv at fixed T) / v'(T)."""
-    arrivals, weights, *cells = primals
+    arrivals, weights, begin, v, *cells = primals
+    begin, v = begin[None], v[None]
     tau_m, tau_s, threshold = (x[None, None] for x in cells)
     fires = found < jnp.inf
     wait = found[None] - arrivals
@@ -152,11 +158,17 @@ def _implicit(form, found, primals, tangents):
     kernel = form.kernel(wait, tau_m, tau_s)
     steep = jnp.where(acts, slope(kernel, wait, tau_m, tau_s), 0.0)
     sends = weights[:, None, :]
-    least = jnp.sqrt(jnp.finfo(found.dtype).eps) * (threshold / tau_m)[0]
-    rate = jnp.maximum(jnp.sum(sends * steep, 0), least)
+    least = jnp.sqrt(jnp.finfo(found.dtype).eps) * (jnp.abs(threshold) / tau_m)[0]
+    age = jnp.where(fires & (jnp.abs(begin) < jnp.inf), found - begin, 0.0)
+    left = jnp.exp(-age / tau_m[0])
+    rate = jnp.maximum(jnp.sum(sends * steep, 0) - v * left / tau_m[0], least)
     zero = lambda t: isinstance(t, jax.custom_derivatives.SymbolicZero)
-    d_arrivals, d_weights, *d_cells = tangents
+    d_arrivals, d_weights, d_begin, d_v, *d_cells = tangents
     moved = jnp.zeros_like(found)
+    if not zero(d_v):
+        moved += left * d_v[None]
+    if not zero(d_begin):
+        moved += jnp.where(fires, d_begin[None], 0.0) * v * left / tau_m[0]
     if not zero(d_weights):
         moved += jnp.sum(kernel * d_weights[:, None, :], 0)
     if not zero(d_arrivals):
@@ -166,7 +178,7 @@ def _implicit(form, found, primals, tangents):
     if not (zero(d_cells[0]) and zero(d_cells[1])):
         given = [jnp.zeros_like(x) if zero(t) else t for x, t in zip(cells, d_cells[:2])]
         by_taus = jax.jvp(lambda m, s: kernel_any(wait, m, s), (tau_m, tau_s), tuple(t[None, None] for t in given))
-        moved += jnp.sum(sends * by_taus[1], 0)
+        moved += jnp.sum(sends * by_taus[1], 0) + v * left * age / tau_m[0] ** 2 * given[0][None]
     return jnp.where(fires, -moved / rate, 0.0)
 
 

@@ -12,7 +12,7 @@ from ..program import dtype
 from ..traced import ON_THE_WAY, cut
 from .online_frame import seen_by
 
-SHORTEST = 32  # steps of a stretch at least
+SHORTEST, ENOUGH = 8, 32  # steps of a stretch at least, and where memory counts more than what is computed again
 
 
 def run(sim, loss, names, n, adjoint, params, drives, state, seed):
@@ -22,7 +22,7 @@ def run(sim, loss, names, n, adjoint, params, drives, state, seed):
     to where it came from; between the steps of a stretch nothing but what is on its way keeps its derivative.
     """
     reach = min(n, reach_of(sim, adjoint))
-    size = max(SHORTEST, reach)
+    size = max(SHORTEST, min(4 * reach, ENOUGH), reach)
     chosen = {k: params[k] for k in names}
 
     def losses(chosen, state, first, ahead, count):

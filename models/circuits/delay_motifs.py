@@ -96,7 +96,10 @@ def delay_motifs(kernels, bias, *, dt=STEP, longest=None, width=None, kernel="ga
     return net
 
 
-def planted(n_motifs=10, n_addresses=128, spikes=20, duration=50.0, *, occurrences=5, rate=10.0, length=4000.0, seed=0):
+def planted(
+    n_motifs=10, n_addresses=128, spikes=20, duration=50.0, *, occurrences=5, rate=10.0, length=4000.0, seed=0,
+    motifs=None,
+):  # fmt: skip
     """Motifs hidden in Poisson spikes.
 
     Args:
@@ -104,6 +107,7 @@ def planted(n_motifs=10, n_addresses=128, spikes=20, duration=50.0, *, occurrenc
         occurrences: of each motif in the recording, not overlapping with others.
         rate: of the background, Hz. length: of the recording, ms.
         seed: of everything.
+        motifs: those of another recording, as they were returned; instead of drawing n_motifs with these spikes.
 
     Returns:
         motifs [(addresses, times)], raster (steps, n_addresses) bool with steps of 1 ms, and occurrences
@@ -113,6 +117,7 @@ def planted(n_motifs=10, n_addresses=128, spikes=20, duration=50.0, *, occurrenc
         ParameterError: more spikes than addresses, or more occurrences than the recording holds.
     """
     rng, span = np.random.default_rng(seed), round(duration) + 1
+    n_motifs = n_motifs if motifs is None else len(motifs)
     places, n = round(length) // span, n_motifs * occurrences
     if spikes > n_addresses or n > places:
         raise ParameterError(
@@ -120,7 +125,7 @@ def planted(n_motifs=10, n_addresses=128, spikes=20, duration=50.0, *, occurrenc
             f"address once, and occurrences do not overlap; take fewer, or a longer recording"
         )
     draw = lambda: (rng.choice(n_addresses, spikes, replace=False), rng.integers(0, span, spikes).astype(float))
-    motifs = [draw() for _ in range(n_motifs)]
+    motifs = [draw() for _ in range(n_motifs)] if motifs is None else motifs
     raster = rng.random((round(length), n_addresses)) < rate * 1e-3
     begins = np.sort(rng.choice(places, n, replace=False)) * span
     shown = np.stack([rng.permutation(np.repeat(np.arange(n_motifs), occurrences)), begins], axis=1)

@@ -1,7 +1,7 @@
-"""The tables of docs/plasticity.md, event_gradients.md and spiking_networks.md about published circuits that learn.
+"""The tables of docs/plasticity.md, event_gradients.md, adjoints.md and spiking_networks.md about published circuits that learn.
 
     python tests/bench/learning.py {nalsm,what_when,competition,reward,balance,digits} [--seeds 0 1] [--small]
-    python tests/bench/learning.py {yin_yang,evidence,match} [--seeds 0 1] [--small]
+    python tests/bench/learning.py {yin_yang,evidence,match,mnist1d,sltt} [--seeds 0 1] [--small]
 
 Each prints its table and the CPU seconds. --small: sizes of a minute, to see that the command runs; the figures in the
 documentation are those without it. Handwritten digits are those of `tests/reference/digits.npz`.
@@ -15,6 +15,8 @@ digits       templates by STDP with a teacher, logistic regression
 yin_yang     exact spike times: learned, fixed and no delays, a frozen hidden layer; accuracies
 evidence     accumulation of evidence by e-prop with random feedback: error and iterations
 match        delayed match-to-sample by backpropagation: error and iterations
+mnist1d      MNIST-1D: fixed, learned and no delays; accuracies, spikes, seconds a network
+sltt         digits by spatial and full gradients: cosines, accuracies, memory by the number of steps
 """
 
 import argparse
@@ -205,17 +207,75 @@ def match(seeds, small):
     _trials(circuit, seeds, dict(iterations=25, batch=16, tested=64) if small else {})
 
 
+def mnist1d(seeds, small):
+    from dataclasses import replace
+
+    from brainsim.models.circuits.mnist1d import Settings, mnist1d_data, train
+
+    usual = replace(Settings(), epochs=2) if small else Settings()
+    kinds = {
+        "a fixed delay per connection": usual,
+        "no delays": replace(usual, delays=None),
+        "learned delays": replace(usual, delays="learned"),
+    }
+    for name, settings in kinds.items():
+        begun = time.process_time()
+        found = train(seeds, settings, mnist1d_data())
+        spread = lambda x: f"{100 * np.mean(x):.2f} +- {100 * np.std(x, ddof=min(1, len(x) - 1)):.2f} %"
+        print(
+            f"{name:30s} test {spread(found.test)}, validation {spread(found.validation)}; {np.mean(found.spikes):.0f} "
+            f"spikes a run; {(time.process_time() - begun) / len(seeds):.0f} CPU s a network",
+            flush=True,
+        )
+
+
 def _trials(circuit, seeds, sizes):
     for seed in seeds:
         found = circuit.train(circuit.SHORT if sizes else circuit.PAPER, seed=seed, **sizes)
         every = ", ".join(f"{n}: {e:.3f}" for n, e in found.errors)
+        task = circuit.SHORT if sizes else circuit.PAPER
+        tested = circuit.error_of_task(found.sim, task, 256 if sizes else 2048, seed=1)(found.params)
         print(
-            f"seed {seed}: least error {found.error:.3f}; criterion after {found.reached} iterations; {found.seconds:.0f} s"
+            f"seed {seed}: error on trials of its own {float(tested):.3f}; criterion ({found.error:.3f}) after "
+            f"{found.reached} iterations; {found.seconds:.0f} s"
         )
         print(f"  errors by iteration {every}", flush=True)
 
 
-COMMANDS = {f.__name__: f for f in (nalsm, what_when, competition, reward, balance, digits, yin_yang, evidence, match)}
+def sltt(seeds, small):
+    from brainsim import BPTT, SLTT
+    from brainsim.models.circuits import sltt as circuit
+
+    file = np.load(DIGITS)
+    x, y = (file["images"].reshape(-1, 64) / 16.0).astype(np.float32), file["labels"].astype(np.int32)
+    learn, test = (x[file["train"]], y[file["train"]]), (x[file["test"]], y[file["test"]])
+    sim, kinds = circuit.compiled(), {"SLTT": SLTT(), "BPTT": BPTT()}
+    slopes = [circuit.gradient(sim, 6, adjoint) for adjoint in kinds.values()]
+    for lam in (0.1, 0.5, 0.9):
+        a, b = (f({**sim.params, **circuit.leak(lam)}, *learn)[1] for f in slopes)
+        a, b = ({**g, "all": np.concatenate([g[k] for k in circuit.WEIGHTS])} for g in (a, b))
+        cosines = [float(a[k] @ b[k] / np.linalg.norm(a[k]) / np.linalg.norm(b[k])) for k in ("all", *circuit.WEIGHTS)]
+        print(f"lam {lam}: cosine {cosines[0]:.3f}, layers {' '.join(f'{c:.3f}' for c in cosines[1:])}", flush=True)
+        for name, adjoint in kinds.items():
+            found = [circuit.train(learn, test, lam, adjoint, seed, epochs=1 if small else 30) for seed in seeds]
+            share = [100 * f.accuracy for f in found]
+            spread = np.std(share, ddof=min(1, len(share) - 1))
+            print(f"  {name} {np.mean(share):.1f} +- {spread:.1f} %; {found[-1].seconds:.0f} s", flush=True)
+    batch = learn[0][:16], learn[1][:16]
+    made = {"online SLTT": circuit.online_gradient}
+    made |= {f"run, {name}": lambda sim, n, a=adjoint: circuit.gradient(sim, n, a) for name, adjoint in kinds.items()}
+    for name, make in made.items():
+        compiled = (make(sim, n).lower(sim.params, *batch).compile() for n in (8, 64))
+        sizes = [c.memory_analysis().temp_size_in_bytes / 1e6 for c in compiled]
+        print(
+            f"{name}: temporaries {sizes[0]:.2f} MB at T = 8, {sizes[1]:.2f} MB at 64, {sizes[1] / sizes[0]:.2f} times"
+        )
+
+
+COMMANDS = {
+    f.__name__: f
+    for f in (nalsm, what_when, competition, reward, balance, digits, yin_yang, evidence, match, mnist1d, sltt)
+}
 
 
 def main():
