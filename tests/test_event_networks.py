@@ -92,6 +92,7 @@ def test_all_spikes_equal_those_of_a_precise_simulation(tau_m, seed, x64):
         np.testing.assert_allclose(found[cell, : len(expected[cell])], expected[cell], rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_derivatives_by_everything(x64):
     times, *rest = drawn(0)
     given = (jnp.asarray(times), *map(jnp.asarray, rest), jnp.asarray(2.0), jnp.asarray(1.0), jnp.asarray(T_REF))

@@ -90,7 +90,7 @@ def draw(sizes: Sizes = Sizes(), seed=0) -> Circuit:
     return Circuit(rng.uniform(*sizes.weights, n), rng.integers(low, high + 1, n) * sizes.dt)
 
 
-def draw_trials(count=120, sizes: Sizes = Sizes(), seed=0) -> Trials:
+def draw_trials(count=400, sizes: Sizes = Sizes(), seed=0) -> Trials:
     """Random times of the sources in 0 ... 12 ms and of the pulses in 0 ... 20 ms."""
     rng = np.random.default_rng([seed, 1])
     return Trials(rng.uniform(0, 12, (count, sizes.n_sources)), rng.uniform(0, 20, (count, sizes.n_hidden)))

@@ -33,7 +33,7 @@ DT = 1.0  # ms
 V_TH = 1.0  # mV
 LOW, HIGH = -2.0, 0.4  # (v - v_th) / v_th should stay between them
 SCALE = 0.4  # of the initial weights
-READ = 5.0  # how much faster readouts learn than other weights, in units of their initial size
+READ, HEARD, HELD = 30.0, 5.0, 0.3  # units in which readouts, input weights (of their initial size) and bias learn
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,13 @@ def compile_for(net, gain=0.3) -> "bs.Simulation":
 
 
 def space_of(sim) -> "bs.Space":
-    """Weights and constant currents, in units of their initial size; signs are kept (Dale's law)."""
+    """Weights and constant currents; weights between cells in units of their initial size, with their sign (Dale's law),
+    those of readouts and inputs in larger ones, so that they learn faster."""
     size = {k: float(np.std(v)) for k, v in sim.params.items() if k.endswith(".weight")}
-    how = {k: bs.free(s * (READ if k.endswith("->out.weight") else 1.0)) for k, s in size.items()}
+    how = {k: bs.free(s * (READ if k.endswith("->out.weight") else HEARD)) for k, s in size.items()}
     for pre, signed in (("exc", bs.positive), ("inh", bs.negative)):
         how |= {f"{pre}->{post}.weight": signed(size[f"{pre}->{post}.weight"]) for post in ("exc", "inh")}
-    return bs.Space(how | {"exc.bias": bs.free(0.1), "inh.bias": bs.free(0.1)})
+    return bs.Space(how | {"exc.bias": bs.free(HELD), "inh.bias": bs.free(HELD)})
 
 
 def answer(result, task=PAPER):
@@ -225,8 +226,8 @@ def error_of_task(sim, task=PAPER, tested=512, seed=UNSEEN):
 
 
 def train(
-    task=PAPER, *, adjoint=None, net=None, iterations=500, batch=64, rate=0.05, gain=0.3, clip=1.0, criterion=0.03,
-    every=25, tested=512, seed=0, progress=False,
+    task=PAPER, *, adjoint=None, net=None, iterations=800, batch=64, rate=0.03, gain=0.3, clip=0.3, criterion=0.04,
+    every=25, tested=1024, seed=0, progress=False,
 ) -> Trained:  # fmt: skip
     """Train by `bs.fit` with Adam until fewer trials than `criterion` are answered wrong.
 

@@ -60,7 +60,7 @@ def hidden(seeds, small):
 
     within = 0
     for seed in seeds:
-        circuit, trials = library.draw(seed=seed), library.draw_trials(20 if small else 120, seed=seed)
+        circuit, trials = library.draw(seed=seed), library.draw_trials(20 if small else 400, seed=seed)
         observed = library.observe(circuit, trials)
         found = library.recover(circuit.weights, trials, observed, seed=seed, **(dict(starts=1) if small else {}))
         worst = np.abs(found.delays - circuit.delays)
@@ -78,7 +78,7 @@ def xor(seeds, small):
 
     found = train(seeds, epochs=20 if small else 100)
     reached = found.reached > 0
-    print(f"4 of 4 at any of 100 epochs: {reached.sum()} of {len(seeds)} seeds, first after "
+    print(f"4 of 4 at any of {len(found.right)} epochs: {reached.sum()} of {len(seeds)} seeds, first after "
           f"{spread(found.reached[reached]) if reached.any() else '-'} epochs; at the end: "
           f"{(found.right[-1] == 4).sum()}; {found.seconds:.0f} s")  # fmt: skip
 

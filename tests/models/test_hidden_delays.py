@@ -66,7 +66,7 @@ def test_delays_of_a_small_hidden_circuit_are_recovered(x64):
 
 @pytest.mark.slow
 def test_delays_of_a_hidden_circuit_are_recovered_within_a_step():
-    recovers(library.Sizes(), 120, 0, 0.1)
+    recovers(library.Sizes(), 400, 0, 0.1)
 
 
 def test_too_many_spikes():
