@@ -179,8 +179,8 @@ def compile_for(net, gain=0.3) -> "bs.Simulation":
 
 
 def space_of(sim) -> "bs.Space":
-    """Weights and constant currents; weights between cells in units of their initial size, with their sign (Dale's law),
-    those of readouts and inputs in larger ones, so that they learn faster."""
+    """Weights and constant currents. Weights between cells are in units of their initial size and keep their sign
+    (Dale's law); those of readouts and inputs are in larger units, so that they learn faster."""
     size = {k: float(np.std(v)) for k, v in sim.params.items() if k.endswith(".weight")}
     how = {k: bs.free(s * (READ if k.endswith("->out.weight") else HEARD)) for k, s in size.items()}
     for pre, signed in (("exc", bs.positive), ("inh", bs.negative)):
