@@ -72,7 +72,9 @@ class EventGrad(Adjoint):
         spikes = {}
         for r in sim.recorders:
             times = trains.get(r.owner)
-            spikes[r.owner] = SpikeTimes(found[block.places[r.owner]] if times is None else jnp.sort(times, axis=1))
+            if times is not None:
+                times = jnp.sort(jnp.where(times > n * sim.dt, jnp.inf, times), axis=1)
+            spikes[r.owner] = SpikeTimes(found[block.places[r.owner]] if times is None else times)
         return ExactResult(spikes, ok, dt=sim.dt)
 
 
@@ -197,6 +199,8 @@ def _table(name, given, n):
             f"{STEPS}"
         )
     given.check(n, None, 0, 0, f"input {name}")
+    if not isinstance(given.times, jax.core.Tracer):
+        _refuse_twice(name, given)
     times = jnp.asarray(given.times, dtype())
     if given.indices is None:
         return jnp.broadcast_to(times, (n, times.size))
@@ -205,6 +209,16 @@ def _table(name, given, n):
     column = np.arange(len(rows)) - np.searchsorted(rows, rows)
     empty = jnp.full((n, 1 + column.max(initial=0)), jnp.inf, dtype())
     return empty.at[rows, column].set(times[order])
+
+
+def _refuse_twice(name, given):
+    """A source sends one spike at a time, which a run in steps counts once."""
+    rows = np.zeros(len(given.times), int) if given.indices is None else given.indices
+    pairs, count = np.unique(np.stack([rows, given.times]), axis=1, return_counts=True)
+    twice = (count > 1) & np.isfinite(pairs[1])
+    if twice.any():
+        row, time = pairs[:, np.argmax(twice)]
+        raise RunError(f"EventGrad: input {name!r}: cell {int(row)} fires twice at {time:g} ms; leave one spike")
 
 
 def _constant(name, given, feed, n, dt):
@@ -376,4 +390,8 @@ def _explain(sim, block, missed, above, most):
     if missed.any():
         who = block.owner(int(np.argmax(missed)))
         raise RunError(f"EventGrad: {who} fires more than most={most} spikes; give more room, or less time")
-    raise RunError("EventGrad: spike times are nan: a parameter, input or learnable delay is nan or out of its bounds")
+    from .fitting.event_network import UNSETTLED
+
+    raise RunError(
+        f"EventGrad: times are nan: a parameter, input or learnable delay is nan or out of its bounds; or {UNSETTLED}"
+    )

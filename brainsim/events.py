@@ -194,6 +194,7 @@ def spike_trains(times, indices, strict=False) -> Drive:
     times, indices = _times(times, "spike times"), np.asarray(indices).ravel()
     if len(times) != len(indices):
         raise ParameterError(f"spike_trains: {len(times)} times but {len(indices)} indices; give one index per time")
+    indices = indices if len(indices) else indices.astype(int)
     if len(indices) and (indices.dtype.kind not in "iu" or indices.min() < 0):
         raise ParameterError(
             f"spike_trains: indices must be whole numbers of at least 0, got {indices.dtype} from {indices.min()}"

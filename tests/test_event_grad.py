@@ -235,3 +235,30 @@ def test_wrong_numbers():
     times = lambda t: other().run(10.0, inputs={"in.spikes": bs.spike_trains(t, np.array([0]))})
     with pytest.raises(RunError, match="spike times are traced"):
         jax.jit(times)(np.array([1.0]))
+
+
+def lonely(delay, weight=-30.0):
+    """One cell that hears itself, without sources."""
+    net = bs.Network()
+    net.add("c", LIF(tau=10.0), 1)
+    net.connect("c", "c", ExpCurrent(tau=5.0), bs.all_to_all(), weight=weight, delay=delay)
+    return net.compile(dt=1e-3, record=["c.spikes"])
+
+
+@pytest.mark.parametrize("current", [16.0, 20.0, 21.3])
+def test_a_spike_does_not_take_back_itself(current):
+    """Inhibition without delay comes too late for the spike that sends it, however that rounds."""
+    run = lambda delay: lonely(delay).run(60.0, inputs={"c.I": current}, adjoint=bs.EventGrad(6))["c"].times
+    now, soon = run(0.0), run(1e-3)
+    assert np.isfinite(now).sum() >= 2
+    np.testing.assert_allclose(now, soon, atol=0.02)
+
+
+def test_given_spikes_that_do_not_count():
+    sim = other(record=["in.spikes", "c.spikes"])
+    run = lambda times, cells: sim.run(10.0, inputs={"in.spikes": bs.spike_trains(times, cells)},
+                                       adjoint=bs.EventGrad(4))  # fmt: skip
+    np.testing.assert_array_equal(run([1.0, 30.0], [0, 0])["in"].times[0], [1.0, np.inf])
+    assert np.isinf(run([], [])["in"].times).all()
+    with pytest.raises(RunError, match="cell 0 fires twice at 1 ms"):
+        run([1.0, 2.0, 1.0], [0, 0, 0])

@@ -17,7 +17,7 @@ import pytest
 
 import brainsim as bs
 from brainsim.errors import ParameterError, RunError, UnknownNameError
-from brainsim.models import LIF, ExpCurrent
+from brainsim.models import LIF, STDP, ExpCurrent, SpikeSource
 
 RUN = {"duration": 40.0, "inputs": {"c.I": bs.step(10.0, 5.0, 25.0)}}
 SPACE = bs.Space({"c.tau": bs.bounded(2.0, 60.0, log=True), "c.R": bs.positive(1.0)})
@@ -432,6 +432,12 @@ BAD = {
     "fresh noise without a gradient": (dict(method="cma", noise="fresh"), "one noise"),
     "tolerance in words": (dict(tolerance="a"), "give a loss"),
     "inputs that are none": (dict(inputs=5.0), "give a dict such as"),
+    "a loss and something else": (dict(loss=lambda result: (jnp.mean(result["c.v"]), 1.0)), "returns tuple"),
+    "a complex loss": (dict(loss=lambda result: result["c.v"][:, 0] * 1j), "values of type complex"),
+    "a start instead of starts": (dict(starts={"c.tau": 7.0}), "a list of dicts"),
+    "an adjoint without derivatives": (dict(method="cma", adjoint=bs.SLTT()), "would be ignored"),
+    "extra of words": (dict(extra={"a": "x"}), "give its parameters"),
+    "a file in no folder": (dict(resume="nowhere/fit.h5"), "folder does not exist"),
     "a loss of known numbers": (dict(loss=lambda result: [float(result["c.v"][0, 0])]), "write it with jax.numpy"),
 }
 
@@ -443,6 +449,24 @@ def test_bad_fits_say_what_to_write(kind):
     args = {"space": SPACE, "loss": residuals, "data": np.zeros((400, 1)), "method": "lm", **RUN, **given}
     with pytest.raises((ParameterError, RunError, UnknownNameError), match=message):
         bs.fit(sim, **args)
+
+
+def test_starts_are_numbers_of_numpy_or_have_units():
+    fit = lambda starts: bs.fit(passive(), SPACE, lambda result: jnp.mean(result["c.v"]), **RUN, steps=1, starts=starts)
+    assert fit(np.int64(2)).vectors.shape == (2, 2)
+    np.testing.assert_array_equal(fit([{"c.tau": "7 ms"}]).vectors, fit([{"c.tau": 7.0}]).vectors)
+
+
+def test_plastic_weights_vary_within_their_bounds():
+    net = bs.Network(seed=0)
+    net.add("in", SpikeSource(), 1)
+    net.add("c", LIF(), 1)
+    net.connect("in", "c", ExpCurrent(), bs.all_to_all(), weight=1.0, plasticity=STDP(), bounds=(0.0, 2.0), name="s")
+    sim = net.compile(record=["c.v"])
+    for how in (bs.bounded(0.0, 5.0), bs.positive(), bs.bounded(0.5, 3.0, relative=True)):
+        with pytest.raises(ParameterError, match=r"the model allows \(0, 2\)"):
+            bs.Space({"s.weight": how}).bind(sim)
+    assert bs.Space({"s.weight": bs.bounded(0.5, 2.0)}).bind(sim).size == 1
 
 
 def test_data_of_another_length_are_refused():

@@ -135,6 +135,11 @@ BAD = {
         ParameterError,
         "mask has shape",
     ),
+    "numbers of what varies": (
+        lambda sim: bs.Space({"e->i.weight": bs.positive(mask=[0, 1, 2, 3])}).bind(sim),
+        ParameterError,
+        "mask holds int",
+    ),
     "empty mask": (
         lambda sim: bs.Space({"e->i.weight": bs.positive(mask=[False] * 4)}).bind(sim),
         ParameterError,

@@ -11,6 +11,11 @@ from ..program import dtype
 from .first_spike import FIRST, as_delays, form_of, per_cell
 from .losses_checks import known
 
+UNSETTLED = (
+    "spikes do not settle: cells inhibit themselves or each other without delay, so that a spike takes back its own "
+    "cause; give recurrent delays above 0"
+)
+
 
 def exact_spikes(
     times, weights, delays=None, *, recurrent=None, recurrent_delays=None, tau_m, tau_s, threshold=1.0, t_ref=0.0,
@@ -72,6 +77,8 @@ def exact_spikes(
         raise RunError(
             f"cell {int(np.argmax(missed))} fires more than most={most} spikes; give more room, or less time"
         )
+    if known(found) and jnp.isnan(found).any() and not any(jnp.isnan(x).any() for x in jax.tree.leaves((given, back))):
+        raise RunError(UNSETTLED)
     return jnp.where(missed[:, None], jnp.nan, found)
 
 
@@ -104,8 +111,10 @@ def _respond(form, room, spikes, given, back, cells, duration):
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _fixed_point(form, most, *args):
+    """Times (n, most); nan where they do not settle: spikes that cancel themselves without delay."""
     none = jnp.full((args[0][1].shape[1], most), jnp.inf, dtype())
-    return _repeat(lambda spikes: _respond(form, most, spikes, *args), none)
+    found, settled = _repeat(lambda spikes: _respond(form, most, spikes, *args), none, none.size + 2)
+    return jnp.where(settled, found, jnp.nan)
 
 
 @_fixed_point.defjvp
@@ -121,8 +130,8 @@ def _fixed_point_jvp(form, most, args, moves):
     moved = jax.lax.custom_linear_solve(
         lambda x: x - after(x),
         own,
-        lambda _, b: _repeat(lambda x: after(x) + b, b),
-        lambda _, b: _repeat(lambda x: before(x)[0] + b, b),
+        lambda _, b: _repeat(lambda x: after(x) + b, b, found.size + 2)[0],
+        lambda _, b: _repeat(lambda x: before(x)[0] + b, b, found.size + 2)[0],
     )
     return found, moved
 
@@ -133,7 +142,7 @@ def _arrivals(times, weights, delays, sources=None):
     n, m = weights.shape[0], times.shape[1]
     sent = times[:, :, None] if sources is None else jnp.moveaxis(times[sources], 2, 1)
     arrivals = sent + delays[:, None, :]
-    return arrivals.reshape(n * m, -1), jnp.repeat(weights, m, axis=0)
+    return arrivals.reshape(n * m, weights.shape[1]), jnp.repeat(weights, m, axis=0)
 
 
 def _response(form, room, arrivals, weights, cells, duration):
@@ -161,11 +170,9 @@ def _response(form, room, arrivals, weights, cells, duration):
     return jax.lax.scan(step, start, voltages)[1].T
 
 
-def _repeat(function, start):
-    """What a causal map leaves as it is: every round makes at least one more spike final."""
-
-    def changes(pair):
-        old, new = pair
-        return jnp.any((old != new) & ~(jnp.isnan(old) & jnp.isnan(new)))
-
-    return jax.lax.while_loop(changes, lambda pair: (pair[1], function(pair[1])), (start, function(start)))[1]
+def _repeat(function, start, rounds):
+    """(what a causal map leaves as it is, whether it came to that): every round makes at least one more spike final."""
+    differs = lambda old, new: jnp.any((old != new) & ~(jnp.isnan(old) & jnp.isnan(new)))
+    more = lambda c: (c[2] < rounds) & differs(c[0], c[1])
+    old, new, _ = jax.lax.while_loop(more, lambda c: (c[1], function(c[1]), c[2] + 1), (start, function(start), 1))
+    return new, ~differs(old, new)

@@ -127,8 +127,11 @@ def _search(form, arrivals, weights, v, tau_m, tau_s, threshold):
         after, left = jnp.where(ended, 0.0, after), jnp.where(ended, 0.0, i * jnp.exp(-wait / tau_s))
         rises = (i > 0) & (v < i)
         to_peak, top = form.peak(jnp.where(rises, v, 0.0), jnp.where(rises, i, 1.0), tau_m, tau_s)
-        hit = rises & (((to_peak <= gap) & (top >= threshold)) | (after >= threshold))
-        hit |= (threshold < 0) & (after >= threshold)  # from below such a level v comes back to 0 by itself
+        # what arrives when v is at the threshold but for rounding comes too late: a cell's own spike without delay
+        near = threshold - 8.0 * jnp.finfo(v.dtype).eps * (jnp.abs(v) + jnp.abs(i) + jnp.abs(threshold))
+        there = after >= jnp.where(ended, threshold, near)
+        hit = rises & (((to_peak <= gap) & (top >= threshold)) | there)
+        hit |= (threshold < 0) & there  # from below such a level v comes back to 0 by itself
         now = (v, i, time, gap)
         kept = tuple(jnp.where(hit & (kept[2] == jnp.inf), a, b) for a, b in zip(now, kept))
         return ((after, left), kept), None

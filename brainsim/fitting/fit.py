@@ -6,8 +6,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from ..adjoint import Adjoint
 from ..errors import ParameterError, RunError, UnknownNameError, unknown
 from ..progress import Progress
+from ..units import to_canonical
 from .evolution import Evolution
 from .loop import Loop
 from .methods import Gradient, LevenbergMarquardt, method_of
@@ -109,6 +111,8 @@ def fit(
             f"method={method!r} needs residuals: return a vector such as result.traces['e.v'].values - data, not its "
             f"mean square; or take 'lbfgs' or an optax transformation"
         )
+    if chosen == "cma" and adjoint is not None and type(adjoint).run is Adjoint.run:
+        raise ParameterError(f"'cma' uses no derivatives, so that adjoint={adjoint!r} would be ignored; leave it out")
     if chosen == "cma" and (batch not in (None, objective.trials) or noise == "fresh"):
         raise ParameterError("'cma' compares losses, so it takes all trials and one noise: leave batch and noise out")
     points = _starts(objective, starts, key)
@@ -117,6 +121,8 @@ def fit(
     begun = time.perf_counter()
     args = (objective, chosen, points, jax.random.key(key), noise, rates, width)
     loop = Evolution(*args) if chosen == "cma" else Loop(*args)
+    if resume is not None and not Path(resume).resolve().parent.is_dir():
+        raise ParameterError(f"resume={str(resume)!r}: its folder does not exist; make it first")
     file = None if resume is None else Resume(Path(resume), fingerprint(loop, points, rates), steps)
     if file is not None:
         loop.restore(file.load())
@@ -153,9 +159,11 @@ def _check(steps, starts, width, patience, noise, check_every, tolerance):
     for name, value in (("steps", steps), ("width", width), ("patience", patience), ("check_every", check_every)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
             raise ParameterError(f"{name}={value!r}; give a whole number of at least 1")
-    if isinstance(starts, (bool, float)) or (isinstance(starts, int) and starts < 1):
+    odd = isinstance(starts, bool | float | dict) or (isinstance(starts, int | np.integer) and starts < 1)
+    if odd:
         raise ParameterError(
-            f"starts={starts!r}; give a whole number of at least 1, 'prior', or vectors (starts, size)"
+            f"starts={starts!r}; give a whole number of at least 1, 'prior', a list of dicts of parameters, or vectors "
+            f"(starts, size)"
         )
     if tolerance is not None and (isinstance(tolerance, bool) or not isinstance(tolerance, (int, float))):
         raise ParameterError(f"tolerance={tolerance!r}; give a loss, such as 1e-6")
@@ -170,14 +178,16 @@ def _starts(objective, given, key) -> np.ndarray:
         if given != "prior":
             raise ParameterError(f"starts={given!r}; give a number, 'prior', a list of parameters, or vectors")
         points = bound.draw(1, key)
-    elif isinstance(given, int):
+    elif isinstance(given, int | np.integer):
         points = bound.draw(given, key)
         points[0] = bound.vector()
     elif isinstance(given, list | tuple) and all(isinstance(p, dict) for p in given):
         known = [n for b in bound.blocks for n in b.names]
         for name in (n for p in given for n in p if n not in known):
             raise UnknownNameError(f"starts: {unknown('parameter that varies', name, known)}")
-        points = np.stack([bound.vector(p) for p in given])
+        units = {name: bound.sim.specs[name][0].unit for name in known}
+        plain = [{k: to_canonical(x, units[k], f"starts: {k}") for k, x in p.items()} for p in given]
+        points = np.stack([bound.vector(p) for p in plain])
     else:
         points = np.atleast_2d(np.asarray(given, float))
         if points.shape[1] == objective.size and np.isfinite(points).all():

@@ -34,9 +34,13 @@ class Objective:
             raise ParameterError("params= goes into space.bind(sim, params); this space is bound already")
         self.sim, self.duration, self.words = sim, duration, jnp.zeros(2, jnp.uint32)
         self.bound = space if isinstance(space, Bound) else space.bind(sim, params)
-        flat, self.unravel = ravel_pytree(
-            jax.tree.map(lambda x: jnp.asarray(x, dtype()), {} if extra is None else extra)
-        )
+        try:
+            floats = jax.tree.map(lambda x: jnp.asarray(x, dtype()), {} if extra is None else extra)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(
+                f"extra is no tree of arrays ({error}); of a flax module give its parameters, such as module.init(...)"
+            ) from error
+        flat, self.unravel = ravel_pytree(floats)
         self.extra_start, self.has_extra = np.asarray(flat), extra is not None
         self.size, self.start_dtype = self.bound.size + flat.size, np.dtype(dtype())
         self.reach = np.concatenate([self.bound.reach, np.full(flat.size, np.inf)])
@@ -89,7 +93,7 @@ class Objective:
 
     def _judged(self, result, data, params, extra, words, rate):
         try:
-            value = jnp.asarray(self.loss(result=result, data=data, extra=extra, params=params, key=words), dtype())
+            value = _numbers(self.loss(result=result, data=data, extra=extra, params=params, key=words))
         except (TypeError, ValueError, KeyError) as error:
             if isinstance(error, BrainsimError):
                 raise
@@ -144,6 +148,19 @@ class Objective:
     def start(self, params=None):
         """The vector of the present values."""
         return np.concatenate([self.bound.vector(params), self.extra_start]).astype(dtype())
+
+
+def _numbers(value):
+    """What a loss returned, as one array of floats."""
+    instead = "return a number, or a vector of residuals"
+    if value is None or isinstance(value, tuple | list | dict):
+        raise ParameterError(
+            f"the loss returns {type(value).__name__}; {instead} (jnp.concatenate makes one of several)"
+        )
+    kind = jnp.result_type(value)
+    if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
+        raise ParameterError(f"the loss returns values of type {kind}; {instead}")
+    return jnp.asarray(value, dtype())
 
 
 def _shapes(result, data):

@@ -89,7 +89,7 @@ def _check_tie(sim, base, blocks, name, how):
     block = next((b for b in blocks if how.to in b.names), None)
     value = np.asarray(base[how.to])
     ends = (value.min(), value.max()) if block is None or block.how.relative else block.how.limits()
-    _check_limits(name, spec, sorted(how.by * e for e in ends))
+    _check_limits(name, _allowed(sim, name, spec), sorted(how.by * e for e in ends))
 
 
 def _names(pattern, sim):
@@ -164,8 +164,9 @@ class Block:
 def _block(sim, base, names, how, at) -> Block:
     spec = sim.specs[names[0]][0]
     how = how.in_unit(spec.unit, names[0])
+    allowed = _allowed(sim, names[0], spec)
     if not how.relative:
-        _check_limits(names[0], spec, how.limits())
+        _check_limits(names[0], allowed, how.limits())
     if len(names) > 1:
         shapes = [np.shape(base[n]) for n in names]
         if any(shapes):
@@ -176,7 +177,9 @@ def _block(sim, base, names, how, at) -> Block:
     count = int(np.prod(shape, dtype=int))
     where = None
     if how.mask is not None:
-        mask = np.asarray(how.mask, bool)
+        mask = np.asarray(how.mask)
+        if mask.dtype != bool:
+            raise ParameterError(f"{names[0]}: mask holds {mask.dtype}; give True for every value that varies")
         if mask.shape != shape:
             raise ParameterError(f"{names[0]}: mask has shape {mask.shape}, the parameter {shape}")
         if not mask.any():
@@ -189,13 +192,21 @@ def _block(sim, base, names, how, at) -> Block:
     if how.relative:
         with np.errstate(invalid="ignore"):  # 0 times infinity: stays 0
             ends = np.nan_to_num(np.outer(how.limits(), np.asarray(kept)), posinf=np.inf, neginf=-np.inf)
-        _check_limits(names[0], spec, (ends.min(), ends.max()))
+        _check_limits(names[0], allowed, (ends.min(), ends.max()))
     return Block(names, how, at, at + how.size(n), shape, where, spread, kept)
 
 
-def _check_limits(name, spec, limits):
-    low, high = limits
-    least, most = (x if x is not None else s * np.inf for x, s in zip(spec.bounds, (-1, 1), strict=True))
+def _allowed(sim, name, spec):
+    """Bounds of the model, for plastic weights within those of their projection."""
+    low, high = (x if x is not None else s * np.inf for x, s in zip(spec.bounds, (-1, 1), strict=True))
+    for x in sim.program.learners:
+        if x.weight == name:
+            low, high = max(low, x.spec.bounds.low), min(high, x.spec.bounds.high)
+    return low, high
+
+
+def _check_limits(name, allowed, limits):
+    (low, high), (least, most) = limits, allowed
     if low < least or high > most:
         raise ParameterError(
             f"{name} varies within ({low:g}, {high:g}), but the model allows ({least:g}, {most:g}); give bounds "
