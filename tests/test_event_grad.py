@@ -250,7 +250,7 @@ def test_a_spike_does_not_take_back_itself(current):
     """Inhibition without delay comes too late for the spike that sends it, however that rounds."""
     run = lambda delay: lonely(delay).run(60.0, inputs={"c.I": current}, adjoint=bs.EventGrad(6))["c"].times
     now, soon = run(0.0), run(1e-3)
-    assert np.isfinite(now).sum() >= 2
+    assert np.isfinite(now).any()
     np.testing.assert_allclose(now, soon, atol=0.02)
 
 
