@@ -226,7 +226,7 @@ def error_of_task(sim, task=PAPER, tested=512, seed=UNSEEN):
 
 
 def train(
-    task=PAPER, *, adjoint=None, net=None, iterations=800, batch=64, rate=0.03, gain=0.3, clip=0.3, criterion=0.04,
+    task=PAPER, *, adjoint=None, net=None, iterations=450, batch=64, rate=0.03, gain=0.3, clip=0.3, criterion=0.04,
     every=25, tested=1024, seed=0, progress=False,
 ) -> Trained:  # fmt: skip
     """Train by `bs.fit` with Adam until fewer trials than `criterion` are answered wrong.
