@@ -448,6 +448,7 @@ def test_drtrl_is_eprop_made_forward(x64):
     close(gradient_of(sim, s, DRTRL(), names=list(found))[1], slope, 0.0)
 
 
+@pytest.mark.slow
 def test_drtrl_goes_on_from_a_state_with_spikes_on_their_way(x64):
     s = setup()
     sim, _ = built(s)

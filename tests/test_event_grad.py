@@ -148,6 +148,7 @@ def pair(width=0.0):
     return net.compile(dt=0.5, record=["a.spikes", "b.spikes"])
 
 
+@pytest.mark.slow
 def test_fit_finds_weights_and_delays(x64):
     """Of all edges, from the spike times of two populations."""
     sim = pair()

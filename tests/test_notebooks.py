@@ -11,7 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SLOW: set[str] = set()  # names of notebooks that take more than a minute even in fast mode
+SLOW = {"02_neuron_zoo", "06_gradients_through_spikes"}  # notebooks that take long even in fast mode
 ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:home|root|Users|tmp|var|opt|mnt|usr|work|private|content)/|\b[A-Z]:\\\\")
 LARGEST_PICTURE = 150_000  # bytes
 

@@ -94,6 +94,7 @@ def test_what_arrives_is_rounded_once():
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_rates_agree_within_the_spread_of_seeds():
     def rates(seed, weights):
         net = bs.Network(seed=seed)

@@ -68,6 +68,7 @@ def test_without_gain_the_layout_stays(paces, capsys):
     assert capsys.readouterr().err.count("tune: ") == len(found.trials)
 
 
+@pytest.mark.slow
 def test_values_set_by_the_user_are_kept(paces):
     paces(lambda p: 1e-5 / p.bundles[0].n_blocks)
     sim = network().compile(record=["exc.v"])
