@@ -137,6 +137,15 @@ def check_state(program: Program, state, what, error=ParameterError):
             check_plastic(x, mine["w"], f"{what}{x.projection}.w", error, mine.get("rows"))
 
 
+def mark_state(program: Program, state):
+    """The state a traced run begins with; plastic weights outside of their bounds, which it cannot refuse, are nan."""
+    marked = {
+        x.tag: {**state["plastic"][x.tag], "w": x.spec.bounds.or_nan(state["plastic"][x.tag]["w"])}
+        for x in program.learners
+    }
+    return {**state, "plastic": state["plastic"] | marked}
+
+
 def _why_one(net, name, shapes) -> str:
     """Why there is one number for all edges."""
     owner, _, key = name.rpartition(".")

@@ -14,7 +14,7 @@ import numpy as np
 from . import checkpoint, history, learn_events, structure, traced
 from .adjoint import as_adjoint
 from .beginning import initial_state
-from .checks import bound_specs, check_state, merge
+from .checks import bound_specs, check_state, mark_state, merge
 from .chunk import Chunk
 from .compile import MAX_STEPS, build, check_weights
 from .design import Design
@@ -222,7 +222,7 @@ class Simulation:
             )
         ready = prepare(self.program, self.topology, params)
         ready["route"] = adjoint.route(self.program, self.topology, params, self.params)
-        state = history.track(self._begin(params, drives, state, self._initial))
+        state = history.track(mark_state(self.program, self._begin(params, drives, state, self._initial)))
         begun = state["step"] if _is_traced(state["step"]) else first
         step = self.chunk.step(ready, self.topology, drives, seed)
         keyed, means = self.chunk.keyed("spikes", "trace"), self.chunk.keyed("mean")

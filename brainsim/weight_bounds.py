@@ -36,6 +36,14 @@ class Bounds:
         w = w if self.low == -np.inf else jnp.maximum(w, self.low)
         return w if self.high == np.inf else jnp.minimum(w, self.high)
 
+    def or_nan(self, w):
+        """Traced weights, which cannot be refused: nan where they lie outside by more than rounding."""
+        for bound, outside in ((self.low, w < self.low), (self.high, w > self.high)):
+            if np.isfinite(bound):
+                room = 8.0 * float(jnp.finfo(w.dtype).eps) * abs(bound)
+                w = jnp.where(outside, jnp.where(jnp.abs(w - bound) <= room, bound, jnp.nan), w)
+        return w
+
     def check(self, name, low, high):
         """Refuse initial weights outside; of float32 arrays, only those outside of the bounds in float32."""
         f = np.float32

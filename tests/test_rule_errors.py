@@ -100,6 +100,19 @@ def test_traced_weights_are_not_known():
     refuse(known, ParameterError, message)
 
 
+def test_traced_weights_outside_of_their_bounds_are_nan():
+    """Weights at a bound, also by rounding, are inside, and their derivative is whole."""
+    sim = compiled(weight=0.2 * ONES, bounds=(0.1, 0.3))
+    end = jax.jit(lambda w: sim.run(1.0, params={"s.weight": w}).state["plastic"])
+    above = float(np.nextafter(np.float32(0.3), np.float32(1.0)))
+    (w,) = [x["w"] for x in end(jnp.array([0.1, 0.05, 0.3, above, 0.31, 0.2])).values()]
+    np.testing.assert_array_equal(np.isnan(w), [False, True, False, False, True, False])
+    np.testing.assert_allclose(w[3], 0.3, rtol=1e-6)
+    total = lambda w: sum(x["w"].sum() for x in end(w).values())
+    np.testing.assert_array_equal(jax.grad(total)(jnp.full(6, 0.1)), np.ones(6))
+    assert np.isnan(total(jnp.full(6, 0.4)))
+
+
 def test_one_weight_for_all_edges():
     sim = compiled(bounds=(0.0, 2.0))
     refuse(
