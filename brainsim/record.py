@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import cell
-from .errors import CompileError, ConnectError, RunError, unknown
+from .errors import CompileError, ConnectError, RunError, UnknownNameError, unknown
 from .grid import to_steps
 from .layout import Group
 from .memory import free_memory, in_words
@@ -223,6 +223,8 @@ def resolve(net, program: Program, record) -> list[Recorder]:
             raise CompileError(
                 f"record: {item!r} is no name; write for example 'exc.spikes' or bs.trace('exc.v', every=1.0)"
             )
+        if spec.name not in known:
+            _refuse_weights(net, spec.name)
         # a pattern that asks for variables does not mean spikes; the plain name of spikes is refused below
         fitting = [n for n in known if _offered(spec, n, known[n][0])]
         for name in match(spec.name, fitting, "record"):
@@ -240,6 +242,15 @@ def resolve(net, program: Program, record) -> list[Recorder]:
             _check_again(out.get(key), made)
             out[key] = made
     return list(out.values())
+
+
+def _refuse_weights(net, name):
+    """Weights change, and can be recorded, where a projection learns, under the name w."""
+    owner, _, key = name.rpartition(".")
+    if key in ("w", "weight") and owner in net.projections:
+        learns = net.projections[owner].plastic is not None
+        way = f"write '{owner}.w'" if learns else f"it does not learn, so they stay; read sim.params['{owner}.weight']"
+        raise UnknownNameError(f"record: {name!r}: weights of {owner!r}: {way}")
 
 
 def _check_again(before, now):
@@ -332,6 +343,4 @@ class TracedResult:
         for held in (self.summaries, self.spikes):
             if name.removesuffix(".spikes") in held:
                 return held[name.removesuffix(".spikes")]
-        from .errors import UnknownNameError
-
         raise UnknownNameError(unknown("record", name, [*self.spikes, *self.traces, *self.summaries]))

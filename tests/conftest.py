@@ -7,6 +7,8 @@ program; an entry made on another kind of CPU is loaded all the same; and XLA wr
 JAX_COMPILATION_CACHE_DIR turns it on.
 """
 
+import gc
+import itertools
 import os
 import zlib
 from pathlib import Path
@@ -36,6 +38,18 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU: make test-gpu"))
+
+
+_modules = itertools.count(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_do_not_pile_up():
+    """Compiled programs are dropped after every few modules: of all modules they take 8 GB of each worker."""
+    yield
+    if next(_modules) % 8 == 0:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

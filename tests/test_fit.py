@@ -87,7 +87,7 @@ def test_a_start_that_fails_leaves_the_others_alone(x64):
     assert result.params["c.tau"] == pytest.approx(12.0, rel=1e-4)
     alone = bs.fit(sim, SPACE, loss, data, **RUN, starts=[starts[0], starts[2]], method="lm", steps=15)
     np.testing.assert_allclose(result.best_losses[[0, 2]], alone.best_losses, atol=1e-12)
-    with pytest.raises(RunError, match=r"none of 1 starts has a finite loss.*c.tau = 50"):
+    with pytest.raises(RunError, match=r"none of 1 starts has a finite loss.*c.tau = 50.*: its run is finite"):
         bs.fit(sim, SPACE, loss, data, **RUN, starts=[starts[1]], method="lm", steps=7)
 
 

@@ -254,6 +254,7 @@ def test_the_current_sees_the_time():
 WRONG = {
     "misspelt": ("a.vv", UnknownNameError, r"no record 'a\.vv'; did you mean 'a\.v'\? Known: .*edges\.s"),
     "population": ("a", UnknownNameError, r"no record 'a'"),
+    "weights that stay": ("g.w", UnknownNameError, r"'g\.w': weights of 'g': it does not learn, .* sim\.params\['g\.weight'\]"),
     "pattern": ("*.w", UnknownNameError, r"pattern '\*\.w' fits no record"),
     "silent cells": ("b.spikes", UnknownNameError, r"no record 'b\.spikes'; did you mean 'a\.spikes'"),
     "number": (3, CompileError, r"record: 3 is no name; write for example 'exc\.spikes'"),

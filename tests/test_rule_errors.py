@@ -92,6 +92,12 @@ def test_weights_outside_of_their_bounds(case):
     refuse(lambda: sim.run(1.0, params={"s.weight": np.array(given, float)}), ParameterError, message)
 
 
+def test_recorded_weights_are_called_w():
+    refuse(
+        lambda: network().compile(record=["s.weight"]), UnknownNameError, r"'s\.weight': weights of 's': write 's\.w'"
+    )
+
+
 def test_traced_weights_are_not_known():
     sim = compiled(weight=ONES, bounds=(0.0, 2.0))
     jax.eval_shape(lambda w: sim.run(1.0, params={"s.weight": w}), jnp.full(6, 3.0))

@@ -141,8 +141,8 @@ def fit(
     loop.finish()
     if not np.isfinite(loop.best_losses).any():
         raise RunError(
-            f"none of {len(points)} starts has a finite loss; first start: {_described(objective, points[0])}. Start "
-            f"from values that run, or take narrower bounds"
+            f"none of {len(points)} starts has a finite loss; first start ({_described(objective, points[0])}): "
+            f"{objective.failure(points[0])}. Start from values that run, or take narrower bounds"
         )
     return FitResult.of(objective, loop, time.perf_counter() - begun, method)
 

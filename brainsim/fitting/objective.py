@@ -81,6 +81,15 @@ class Objective:
         how = {} if self.adjoint is None else {"adjoint": self.adjoint}
         return self.sim.run(self.duration, params=params, inputs=inputs, key=words, **how), params, extra
 
+    def failure(self, x) -> str:
+        """Why the loss is not finite at a vector: what a run of the first trial says outside of transformations."""
+        data = self.data if self.trials is None else jax.tree.map(lambda d: jnp.asarray(d)[0], self.data)
+        try:
+            self.simulate(x, data, self.words)
+        except BrainsimError as error:
+            return str(error)
+        return "its run is finite, so the loss itself is nan or infinite"
+
     def one(self, x, data, words, rate=None):
         """Loss of one trial: a number, or residuals; nan where the run is not finite."""
         result, params, extra = self.simulate(x, data, words, rate)
