@@ -317,8 +317,12 @@ def test_names_of_learning_and_records():
     sim = net.compile(dt=0.5)
     for name in ("static.learning", "s.lerning", "nobody.learning"):
         refuse(lambda name=name: sim.run(1.0, inputs={name: 0.0}), UnknownNameError, r"did you mean 's\.learning'\?")
-    for name in ("s.weight", "t.w"):
-        refuse(lambda name=name: net.compile(record=[name]), UnknownNameError, rf"'{name}'; did you mean 's\.w'")
+    for name, says in {
+        "s.weight": r"write 's\.w'",
+        "t.w": r"did you mean 's\.w'",
+        "static.w": "it does not learn",
+    }.items():
+        refuse(lambda name=name: net.compile(record=[name]), UnknownNameError, rf"'{name}'.*{says}")
 
 
 # ---- bounds, modulators, rewiring ------------------------------------------------------------------------------------------
