@@ -194,12 +194,8 @@ def space_of(sim) -> "bs.Space":
 
 
 def answer(result, task=PAPER):
-    """(2,) mean readout during the test: of no match, of a match."""
-    return _mean_late(result["out.v"], task)
-
-
-def _mean_late(readout, task):
-    return jnp.mean(readout[-round(task.test / DT) :], axis=0)
+    """(..., 2) mean readout during the test: of no match, of a match."""
+    return jnp.mean(result["out.v"][..., -round(task.test / DT) :, :], axis=-2)
 
 
 def loss_of(task, penalty, firing):
@@ -211,8 +207,7 @@ def loss_of(task, penalty, firing):
     """
 
     def loss(result, data):
-        late = jax.vmap(lambda v: _mean_late(v, task))(result["out.v"])
-        right = jnp.take_along_axis(jax.nn.log_softmax(late), data["match"][:, None], axis=1)
+        right = jnp.take_along_axis(jax.nn.log_softmax(answer(result, task)), data["match"][:, None], axis=1)
         x = jnp.concatenate([result["exc.v"], result["inh.v"]], axis=2) / V_TH - 1.0
         outside = jnp.maximum(x - HIGH, 0.0) ** 2 + jnp.maximum(LOW - x, 0.0) ** 2
         rate = jnp.concatenate([jnp.mean(result.spikes[c], axis=(0, 1)) for c in ("exc", "inh")]) * 1000.0 / DT
